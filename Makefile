@@ -1,0 +1,43 @@
+# One target sets everything up; the others call it when it is needed.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: setup demo test lint types unit scatter clean
+
+setup: $(STAMP)
+
+# Written last, so that an interrupted install is repeated.
+$(STAMP): pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, this is " + sys.version.split()[0])'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
+	touch $(STAMP)
+
+demo: $(STAMP)
+	$(BIN)/graphcl data fetch cora ml-100k
+	rm -rf runs/demo
+	$(BIN)/graphcl run csgcl cora --config configs/demo/csgcl_cora.yaml --out runs/demo/csgcl_cora
+	$(BIN)/graphcl run lightgcl ml-100k --config configs/demo/lightgcl_ml-100k.yaml --out runs/demo/lightgcl_ml-100k
+	$(BIN)/graphcl run sasrec ml-100k --config configs/demo/sasrec_ml-100k.yaml --out runs/demo/sasrec_ml-100k
+	$(BIN)/graphcl report runs/demo/csgcl_cora runs/demo/lightgcl_ml-100k runs/demo/sasrec_ml-100k -o report.html
+
+test: lint types unit
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(STAMP)
+	$(BIN)/mypy
+
+unit: $(STAMP)
+	$(BIN)/python -m pytest
+
+# torch_scatter is built from source against the installed torch, so it comes second.
+scatter: $(STAMP)
+	$(BIN)/python -m pip install --no-build-isolation -e ".[scatter]"
+
+clean:
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

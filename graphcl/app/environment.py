@@ -1,0 +1,50 @@
+"""What a result must say about where it was measured."""
+
+from __future__ import annotations
+
+import os
+import platform
+import resource
+import sys
+from importlib.metadata import PackageNotFoundError, version
+
+PACKAGES = (
+    "graphcl",
+    "torch",
+    "torch_geometric",
+    "numpy",
+    "scipy",
+    "scikit-learn",
+    "scikit-network",
+)
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python, the machine kind and the packages that decide a number."""
+    found = {"python": platform.python_version(), "machine": platform.machine()}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def threads() -> int:
+    """Threads that torch computes with."""
+    import torch
+
+    return torch.get_num_threads()
+
+
+def peak_memory_bytes() -> int:
+    """The largest resident size of this process so far."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def command_line() -> str:
+    """The command as typed, with the program's folder cut off."""
+    import shlex
+
+    return shlex.join([os.path.basename(sys.argv[0]), *sys.argv[1:]])

@@ -1,0 +1,132 @@
+"""The folder of one run: config, log, result, snapshot and checkpoints."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from graphcl.atomic import write_bytes, write_json, write_text
+from graphcl.config import read_yaml
+from graphcl.errors import CheckpointError, ConfigError, OutputError
+from graphcl.train.checkpoint import CheckpointFolder
+
+
+class RunFolder:
+    """Paths and atomic writes of one run."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.config = path / "config.yaml"
+        self.log = path / "log.jsonl"
+        self.result = path / "result.json"
+        self.snapshot = path / "snapshot.npz"
+
+    def open(self, specification: dict[str, Any], resume: bool) -> None:
+        """Create the folder, or check that it holds the same run when resuming.
+
+        Raises:
+            OutputError: it cannot be written, or it holds something and `resume` is false.
+            CheckpointError: it holds another configuration; the message shows the difference.
+        """
+        if self.path.exists() and not self.path.is_dir():
+            raise OutputError(f"the output folder '{self.path}' is a file")
+        if self.path.exists() and any(self.path.iterdir()):
+            if not resume:
+                raise OutputError(
+                    f"the output folder '{self.path}' is not empty; "
+                    "give another --out, or --resume to continue it"
+                )
+            self._check_same(specification)
+        write_text(self.config, yaml.safe_dump(specification, sort_keys=False))
+
+    def checkpoints(self, seed: int) -> CheckpointFolder:
+        """The checkpoint folder of one seed."""
+        return CheckpointFolder(self.path / "checkpoints" / f"seed-{seed}")
+
+    def finished_seed(self, seed: int) -> dict[str, Any] | None:
+        """What `finish_seed` stored, or None while the seed is unfinished."""
+        path = self._seed_result(seed)
+        if not path.exists():
+            return None
+        record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        return record
+
+    def finish_seed(self, seed: int, record: dict[str, Any]) -> None:
+        """Store the metrics of a seed, so that a resumed run passes over it."""
+        write_json(self._seed_result(seed), record)
+
+    def write_snapshot(self, arrays: dict[str, np.ndarray]) -> None:
+        """Store the arrays that a report draws."""
+        if arrays:
+            write_bytes(self.snapshot, _npz(arrays))
+
+    def write_embeddings(self, embeddings: np.ndarray) -> None:
+        """Store all embeddings as `embeddings.npz`."""
+        write_bytes(self.path / "embeddings.npz", _npz({"embedding": embeddings}))
+
+    def _seed_result(self, seed: int) -> Path:
+        return self.checkpoints(seed).folder / "result.json"
+
+    def _check_same(self, specification: dict[str, Any]) -> None:
+        if not self.config.exists():
+            raise CheckpointError(f"'{self.path}' holds no config.yaml, so it is not a run")
+        differences = _differences(read_yaml(self.config), specification)
+        # More seeds than before is the same run, continued.
+        differences = [line for line in differences if not line.startswith("seeds")]
+        if differences:
+            raise CheckpointError(
+                f"'{self.path}' holds another configuration: {'; '.join(differences)}"
+            )
+
+
+def choose_folder(method: str, dataset: str, resume: bool, root: Path = Path("runs")) -> Path:
+    """`runs/METHOD_DATASET`, with a number behind it where that exists already.
+
+    When resuming, the newest of those that exist.
+    """
+    stem = f"{method}_{Path(dataset).name}"
+    chosen, number = root / stem, 1
+    while chosen.exists():
+        number += 1
+        following = root / f"{stem}-{number}"
+        if resume and not following.exists():
+            break
+        chosen = following
+    return chosen
+
+
+def latest_record(path: Path) -> dict[str, Any]:
+    """The `result.json` of a run.
+
+    Raises:
+        ConfigError: it is missing or unreadable.
+    """
+    try:
+        record: dict[str, Any] = json.loads((path / "result.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"'{path}' holds no readable result.json: {error}") from None
+    return record
+
+
+def _differences(before: Any, now: Any, key: str = "") -> list[str]:
+    if isinstance(before, dict) and isinstance(now, dict):
+        return [
+            line
+            for name in sorted({*before, *now})
+            for line in _differences(
+                before.get(name), now.get(name), f"{key}.{name}" if key else name
+            )
+        ]
+    same = before == now or (isinstance(now, tuple) and list(now) == before)
+    return [] if same else [f"{key} was {before!r}, now {now!r}"]
+
+
+def _npz(arrays: dict[str, np.ndarray]) -> bytes:
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
+    return buffer.getvalue()

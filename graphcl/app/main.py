@@ -1,0 +1,177 @@
+"""The command `graphcl`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from graphcl.errors import GraphclError
+
+app = typer.Typer(
+    help="Contrastive learning on graphs and for recommendation.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+data_app = typer.Typer(help="List, fetch and check data sets.", no_args_is_help=True)
+app.add_typer(data_app, name="data")
+
+DataRoot = Annotated[
+    Path | None,
+    typer.Option("--data-root", help="Folder that holds data sets; default $GRAPHCL_DATA."),
+]
+
+
+@app.callback()
+def _options(
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of errors.")] = False,
+) -> None:
+    """Options before the command's name; `main` reads --debug itself."""
+
+
+@app.command()
+def run(
+    method: Annotated[str, typer.Argument(help="A name from `graphcl list methods`.")],
+    dataset: Annotated[str, typer.Argument(help="A name from `graphcl data list`, or a path.")],
+    task: Annotated[str | None, typer.Option(help="Default: the method's first task.")] = None,
+    protocol: Annotated[str | None, typer.Option(help="Default: the task's first.")] = None,
+    config: Annotated[
+        Path | None, typer.Option(help="YAML file; sets task, protocol and seeds as well.")
+    ] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Repeatable.")
+    ] = None,
+    seeds: Annotated[int | None, typer.Option(min=1, help="Run seeds 0..N-1.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Default: runs/METHOD_DATASET.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue a stopped run.")] = False,
+    embeddings: Annotated[
+        bool, typer.Option("--embeddings", help="Save the first seed's embeddings.")
+    ] = False,
+    checkpoint_seconds: Annotated[
+        float, typer.Option(min=0, help="Seconds between two checkpoints.")
+    ] = 10.0,
+    data_root: DataRoot = None,
+    debug: Annotated[bool, typer.Option("--debug", hidden=True)] = False,
+) -> None:
+    """Train METHOD on DATASET, test it once per seed, and write a run folder."""
+    from rich.console import Console
+
+    from graphcl.app.settings import specify
+
+    specification = specify(
+        method, dataset, task=task, protocol=protocol, config=config,
+        overrides=settings or (), seeds=seeds,
+    )  # fmt: skip
+
+    from graphcl.app.folder import RunFolder, choose_folder
+    from graphcl.app.progress import ProgressDisplay
+    from graphcl.app.run import run as run_specification
+    from graphcl.app.tables import print_comparison
+
+    console = Console()
+    folder = RunFolder(out or choose_folder(method, dataset, resume))
+    if specification.settings_file and not config:
+        console.print(f"settings: {specification.settings_file}", highlight=False)
+    run_specification(
+        specification,
+        folder,
+        ProgressDisplay(console, f"{method} on {Path(dataset).name}"),
+        resume=resume,
+        data_root=data_root,
+        save_embeddings=embeddings,
+        checkpoint_seconds=checkpoint_seconds,
+    )
+    print_comparison(console, [folder.path])
+    console.print(f"result: {folder.result}", highlight=False)
+
+
+@app.command("list")
+def list_names(
+    kind: Annotated[
+        str | None, typer.Argument(help="methods, views, losses, tasks or datasets")
+    ] = None,
+) -> None:
+    """List what there is, one line each."""
+    from graphcl.app.tables import print_listing
+
+    print_listing(kind)
+
+
+@app.command()
+def show(
+    name: Annotated[str, typer.Argument(help="A method, view, loss, task or data set.")],
+) -> None:
+    """Explain one name: its paper, equations, settings and search ranges."""
+    from graphcl.app.show import show as show_name
+
+    show_name(name)
+
+
+@app.command()
+def report(
+    runs: Annotated[list[Path], typer.Argument(help="Run folders.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="The page to write.")] = Path(
+        "report.html"
+    ),
+) -> None:
+    """Compare runs in one table and write one self-contained HTML page."""
+    from rich.console import Console
+
+    from graphcl.app.tables import print_comparison
+    from graphcl.report import write_report
+
+    console = Console()
+    print_comparison(console, runs)
+    console.print(f"report: {write_report(runs, out)}", highlight=False)
+
+
+@data_app.command("list")
+def data_list() -> None:
+    """List the data sets and whether they are on this machine."""
+    from graphcl.app.tables import print_listing
+
+    print_listing("datasets")
+
+
+@data_app.command("fetch")
+def data_fetch(
+    names: Annotated[list[str], typer.Argument(help="Data sets to fetch.")],
+    data_root: DataRoot = None,
+    download: Annotated[
+        bool, typer.Option("--download", help="Allow the official address as the last resort.")
+    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace cached files.")] = False,
+) -> None:
+    """Bring data sets into the cache and verify them."""
+    from graphcl.app.data import fetch_datasets
+
+    fetch_datasets(names, data_root, download, force)
+
+
+@data_app.command("check")
+def data_check(
+    names: Annotated[list[str], typer.Argument(help="Data sets to check.")],
+    data_root: DataRoot = None,
+) -> None:
+    """Verify checksums and statistics of data sets against their cards."""
+    from graphcl.app.data import check_datasets
+
+    check_datasets(names, data_root)
+
+
+def main() -> None:
+    """Run the command line; an error that a user can cause is one sentence and exit code 2."""
+    debug = "--debug" in sys.argv[1:]
+    try:
+        app()
+    except GraphclError as error:
+        if debug:
+            raise
+        typer.secho(f"error: {error}", err=True, fg="red")
+        sys.exit(2)
+    except KeyboardInterrupt:
+        typer.secho("stopped; continue with the same command and --resume", err=True)
+        sys.exit(130)

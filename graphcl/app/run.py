@@ -1,0 +1,196 @@
+"""`graphcl run`: train every seed, test it once, run the baselines beside it, write the result."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from graphcl.app.catalogue import load_class, method_table
+from graphcl.app.environment import command_line, peak_memory_bytes, threads, versions
+from graphcl.app.folder import RunFolder
+from graphcl.app.progress import ProgressDisplay
+from graphcl.app.settings import RunSpecification
+from graphcl.atomic import write_json
+from graphcl.config import fingerprint
+from graphcl.evaluate.contract import Split
+from graphcl.methods.contract import Method
+from graphcl.train.log import RunLog
+from graphcl.train.loop import Trainer
+from graphcl.train.seeds import seed_everything
+
+Metrics = dict[str, float]
+
+
+def run(
+    specification: RunSpecification,
+    folder: RunFolder,
+    display: ProgressDisplay,
+    *,
+    resume: bool = False,
+    data_root: Path | None = None,
+    save_embeddings: bool = False,
+    checkpoint_seconds: float = 10.0,
+) -> dict[str, Any]:
+    """Run all seeds of `specification` in `folder` and return what `result.json` holds.
+
+    Raises:
+        GraphclError: anything a user can cause; finished seeds and checkpoints are kept.
+    """
+    # Data first: a missing data set must not leave an empty run folder behind.
+    split = _load(specification, specification.seeds[0], data_root)
+    folder.open(specification.as_dict(), resume)
+    started = datetime.now(UTC).isoformat(timespec="seconds")
+    records: list[dict[str, Any]] = []
+    baselines: dict[str, list[Metrics]] = {name: [] for name in _baselines(specification)}
+    for position, seed in enumerate(specification.seeds):
+        record = folder.finished_seed(seed) if resume else None
+        if record is None:
+            if position:
+                split = _load(specification, seed, data_root)
+            record = _run_seed(
+                specification, split, seed, folder, display,
+                resume=resume, checkpoint_seconds=checkpoint_seconds,
+                snapshot=position == 0, save_embeddings=save_embeddings and position == 0,
+                log_start=records[-1]["log_position"] if records else 0,
+            )  # fmt: skip
+            for name in baselines:
+                split = _load(specification, seed, data_root)
+                record["baselines"][name] = _run_baseline(name, specification, split, seed)
+            folder.finish_seed(seed, record)
+        records.append(record)
+        for name in baselines:
+            baselines[name].append(record["baselines"][name])
+        display.finish_seed(seed, record["metrics"])
+    result = _result(specification, split, records, baselines, started)
+    write_json(folder.result, result)
+    return result
+
+
+def _load(specification: RunSpecification, seed: int, data_root: Path | None) -> Split:
+    split: Split = specification.task.load(
+        specification.dataset, specification.protocol, seed, data_root
+    )
+    return split
+
+
+def _baselines(specification: RunSpecification) -> Sequence[str]:
+    table = method_table()
+    return [
+        name
+        for name in specification.task.baselines
+        if name in table and name != specification.method
+    ]
+
+
+def _run_seed(
+    specification: RunSpecification,
+    split: Split,
+    seed: int,
+    folder: RunFolder,
+    display: ProgressDisplay,
+    *,
+    resume: bool,
+    checkpoint_seconds: float,
+    snapshot: bool,
+    save_embeddings: bool,
+    log_start: int,
+) -> dict[str, Any]:
+    clock = time.perf_counter()
+    generator = seed_everything(seed)
+    method: Method = specification.method_class(specification.settings, split.train)
+    record: dict[str, Any] = {"seed": seed, "epochs": 0, "best_epoch": None, "validation": {}}
+    if method.trainable:
+        checkpoints = folder.checkpoints(seed)
+        checkpoint = checkpoints.load_last() if resume else None
+        if checkpoint:
+            log_start = checkpoint.state["log_position"]
+        with RunLog(folder.log, log_start) as log, display.seed(seed, method) as listener:
+            trainer = Trainer(
+                method, specification.task, split,
+                seed=seed, generator=generator, folder=checkpoints, log=log,
+                fingerprint=_fingerprint(specification, split, seed),
+                checkpoint_seconds=checkpoint_seconds, listener=listener,
+            )  # fmt: skip
+            if checkpoint:
+                trainer.resume(checkpoint)
+            progress = trainer.fit()
+            log_start = log.position
+        record |= {
+            "epochs": progress.epoch,
+            "best_epoch": progress.best_epoch,
+            "validation": progress.best_metrics,
+        }
+    method.eval()
+    record["metrics"] = specification.task.test(method, split)
+    if snapshot:
+        folder.write_snapshot(specification.task.snapshot(method, split))
+    if save_embeddings:
+        folder.write_embeddings(method.embed(split.train).numpy(force=True))
+    record["parameters"] = sum(parameter.numel() for parameter in method.parameters())
+    record["seconds"] = round(time.perf_counter() - clock, 2)
+    record["baselines"] = {}
+    record["log_position"] = log_start
+    return record
+
+
+def _run_baseline(name: str, specification: RunSpecification, split: Split, seed: int) -> Metrics:
+    seed_everything(seed)
+    baseline_class = load_class("method", name, method_table())
+    method: Method = baseline_class(baseline_class.Config(), split.train)
+    method.eval()
+    metrics: Metrics = specification.task.test(method, split)
+    return metrics
+
+
+def _fingerprint(specification: RunSpecification, split: Split, seed: int) -> str:
+    described = {**specification.as_dict(), "seeds": seed, "dataset": split.dataset}
+    return fingerprint(described)
+
+
+def _result(
+    specification: RunSpecification,
+    split: Split,
+    records: Sequence[dict[str, Any]],
+    baselines: dict[str, list[Metrics]],
+    started: str,
+) -> dict[str, Any]:
+    seeds = [record["seed"] for record in records]
+    return {
+        "method": specification.method,
+        "dataset": split.dataset,
+        "task": specification.task.name,
+        "protocol": split.protocol,
+        "select": specification.task.metric,
+        "metrics": summarise([record["metrics"] for record in records]),
+        "validation": summarise([record["validation"] for record in records]),
+        "baselines": {
+            name: {"metrics": summarise(values), "seeds": seeds}
+            for name, values in baselines.items()
+        },
+        "seeds": seeds,
+        "epochs": [record["epochs"] for record in records],
+        "best_epoch": [record["best_epoch"] for record in records],
+        "settings": specification.settings.model_dump(),
+        "parameters": records[0]["parameters"],
+        "seconds": round(sum(record["seconds"] for record in records), 2),
+        "peak_memory_bytes": peak_memory_bytes(),
+        "threads": threads(),
+        "versions": versions(),
+        "command": command_line(),
+        "started": started,
+    }
+
+
+def summarise(values: Sequence[Metrics]) -> dict[str, dict[str, Any]]:
+    """Mean, sample standard deviation (0 for one seed) and values of each metric."""
+    summary = {}
+    for name in values[0]:
+        column = [float(metrics[name]) for metrics in values]
+        spread = float(np.std(column, ddof=1)) if len(column) > 1 else 0.0
+        summary[name] = {"mean": float(np.mean(column)), "std": spread, "values": column}
+    return summary

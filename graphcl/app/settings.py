@@ -1,0 +1,138 @@
+"""What one run is made of: names resolved, settings merged, all of it checked before it starts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field
+
+from graphcl.app.catalogue import load_class, method_table, task_table
+from graphcl.config import Config, configure, parse_override, read_yaml
+from graphcl.errors import ConfigError, unknown_name
+from graphcl.resources import configs_folder
+
+PUBLISHED = ("graph", "recsys")
+"""Folders of `configs/` that are searched for a method and data set."""
+
+
+class ConfigFile(Config):
+    """The keys of a YAML file in `configs/`."""
+
+    method: str
+    dataset: str
+    task: str | None = None
+    protocol: str | None = None
+    seeds: int | list[int] = 1
+    source: str = ""
+    note: str = ""
+    settings: dict[str, Any] = Field(default_factory=dict)
+    results: list[dict[str, Any]] = Field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class RunSpecification:
+    """One method on one data set under one protocol, with every setting known."""
+
+    method: str
+    method_class: type[Any]
+    dataset: str
+    task: Any
+    protocol: str
+    seeds: tuple[int, ...]
+    settings: Any
+    settings_file: Path | None
+
+    def as_dict(self) -> dict[str, Any]:
+        """What `config.yaml` holds."""
+        return {
+            "method": self.method,
+            "dataset": self.dataset,
+            "task": self.task.name,
+            "protocol": self.protocol,
+            "seeds": list(self.seeds),
+            "settings": self.settings.model_dump(),
+        }
+
+
+def specify(
+    method: str,
+    dataset: str,
+    *,
+    task: str | None = None,
+    protocol: str | None = None,
+    config: Path | None = None,
+    overrides: Sequence[str] = (),
+    seeds: int | None = None,
+) -> RunSpecification:
+    """Resolve the command line into a `RunSpecification`.
+
+    Settings come from, later over earlier: the method's defaults, the published config
+    of this method and data set (or `config`), then `overrides`. A config given by name
+    also sets task, protocol and seeds; one that was found only sets `settings`.
+
+    Raises:
+        ConfigError: a name, value or combination is not known or not possible.
+    """
+    method_class = load_class("method", method, method_table())
+    found = config or find_config(method, dataset, task or method_class.tasks[0])
+    file = configure(ConfigFile, read_yaml(found)) if found else None
+    if config and file:
+        _same("method", file.method, method, config)
+        _same("dataset", file.dataset, dataset, config)
+        task = task or file.task
+        protocol = protocol or (file.protocol if task == file.task else None)
+        seeds_wanted = file.seeds if seeds is None else seeds
+    else:
+        seeds_wanted = 1 if seeds is None else seeds
+    task = task or method_class.tasks[0]
+    if task not in method_class.tasks:
+        load_class("task", task, task_table())
+        raise ConfigError(
+            f"{method} does not serve the task '{task}'; it serves {', '.join(method_class.tasks)}"
+        )
+    task_object = load_class("task", task, task_table())()
+    settings = dict(file.settings) if file else {}
+    for key, value in (parse_override(text) for text in overrides):
+        if key not in method_class.Config.model_fields:
+            raise unknown_name("setting", key, method_class.Config.model_fields)
+        settings[key] = value
+    return RunSpecification(
+        method=method,
+        method_class=method_class,
+        dataset=dataset,
+        task=task_object,
+        protocol=task_object.resolve_protocol(protocol),
+        seeds=_seed_list(seeds_wanted),
+        settings=configure(method_class.Config, settings),
+        settings_file=found,
+    )
+
+
+def find_config(method: str, dataset: str, task: str) -> Path | None:
+    """The published config of a method on a data set, preferring one written for `task`."""
+    stem = f"{method}_{dataset}"
+    candidates = [
+        path
+        for part in PUBLISHED
+        for path in sorted((configs_folder() / part).glob("*.yaml"))
+        if path.stem == stem or path.stem.startswith(f"{stem}_")
+    ]
+    for path in candidates:
+        if read_yaml(path).get("task") == task:
+            return path
+    return candidates[0] if candidates else None
+
+
+def _same(what: str, in_file: str, given: str, path: Path) -> None:
+    if in_file != given:
+        raise ConfigError(f"'{path}' is for the {what} '{in_file}' (got '{given}')")
+
+
+def _seed_list(seeds: int | list[int]) -> tuple[int, ...]:
+    chosen = tuple(range(seeds)) if isinstance(seeds, int) else tuple(seeds)
+    if not chosen or len(set(chosen)) != len(chosen) or min(chosen) < 0:
+        raise ConfigError(f"seeds must be at least one, distinct and not negative (got {seeds})")
+    return chosen

@@ -1,0 +1,117 @@
+"""Typed settings: strict, frozen, with the search range beside each field.
+
+A method's `Config` is the only schema and the only place of its defaults. YAML
+files and `--set key=value` hold differences; nothing is ever evaluated as code.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import ErrorDetails
+
+from graphcl.errors import ConfigError, unknown_name
+
+
+class Config(BaseModel):
+    """Base of all settings: unknown keys are refused and instances are immutable."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+ConfigType = TypeVar("ConfigType", bound=Config)
+
+
+def tunable(
+    default: Any,
+    *,
+    low: float | None = None,
+    high: float | None = None,
+    log: bool = False,
+    choices: Sequence[Any] | None = None,
+    **constraints: Any,
+) -> Any:
+    """A config field with a search range: `low`..`high` (log-uniform if `log`), or `choices`.
+
+    `constraints` (`gt`, `ge`, `lt`, `le`, `description`) go to pydantic unchanged.
+    """
+    if (choices is None) == (low is None or high is None):
+        raise TypeError("a tunable field needs either low and high, or choices")
+    search: dict[str, Any] = (
+        {"choices": list(choices)}
+        if choices is not None
+        else {"low": low, "high": high, "log": log}
+    )
+    return Field(default, json_schema_extra={"search": search}, **constraints)
+
+
+def configure(config_class: type[ConfigType], settings: Mapping[str, Any]) -> ConfigType:
+    """Build `config_class` from `settings`; a bad key or value becomes one sentence.
+
+    Raises:
+        ConfigError: a value has the wrong type or lies outside its range.
+        UnknownNameError: a key is not a field; the message names the nearest field.
+    """
+    try:
+        return config_class(**settings)
+    except ValidationError as error:
+        raise _explain(config_class, error.errors()[0]) from None
+
+
+def _explain(config_class: type[Config], detail: ErrorDetails) -> ConfigError:
+    key = ".".join(str(part) for part in detail["loc"])
+    if detail["type"] == "extra_forbidden":
+        return unknown_name("setting", key, config_class.model_fields)
+    return ConfigError(
+        f"setting '{key}' is not valid (got {detail['input']!r}): {detail['msg'].lower()}"
+    )
+
+
+def parse_override(text: str) -> tuple[str, Any]:
+    """Split `key=value`; the value is read as YAML, so `3`, `0.1`, `true` and `[1, 2]` work.
+
+    Raises:
+        ConfigError: there is no `=`, or the value is not YAML.
+    """
+    key, separator, value = text.partition("=")
+    if not separator or not key.strip():
+        raise ConfigError(f"--set takes key=value (got '{text}')")
+    try:
+        return key.strip(), yaml.safe_load(value)
+    except yaml.YAMLError:
+        raise ConfigError(
+            f"the value of --set {key.strip()} is not readable (got '{value}')"
+        ) from None
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """The mapping in a YAML file.
+
+    Raises:
+        ConfigError: the file is missing, unreadable, not YAML, or not a mapping.
+    """
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"cannot read the config file '{path}': {error}") from None
+    except yaml.YAMLError as error:
+        place = getattr(error, "problem_mark", None)
+        line = f", line {place.line + 1}" if place else ""
+        raise ConfigError(f"'{path}'{line} is not valid YAML") from None
+    if not isinstance(content, dict):
+        raise ConfigError(
+            f"'{path}' must hold a mapping of settings (got {type(content).__name__})"
+        )
+    return content
+
+
+def fingerprint(value: Any) -> str:
+    """A short sha256 of any JSON-like value, independent of key order."""
+    text = json.dumps(value, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -1,0 +1,74 @@
+"""Named errors: one sentence with the value got and what is allowed.
+
+Everything here derives from `GraphclError`; the command line turns a
+`GraphclError` into that one sentence and exit code 2. Each class also derives
+from the built-in a Python user would catch.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class GraphclError(Exception):
+    """Base of every error that a user can cause."""
+
+
+class ArgumentError(GraphclError, ValueError):
+    """An operator (view, loss, kernel, encoder) was given a value outside its domain."""
+
+
+class ConfigError(GraphclError, ValueError):
+    """A setting is unknown, of the wrong type or out of range."""
+
+
+class UnknownNameError(ConfigError):
+    """A method, task, data set or setting does not exist; the message names the nearest one."""
+
+
+class DataError(GraphclError, ValueError):
+    """A data set is malformed: bad file, bad id, NaN, or empty."""
+
+
+class MissingDataError(DataError):
+    """A data set was found nowhere along the search order."""
+
+
+class ChecksumError(DataError):
+    """A file does not have the sha256 that its card states."""
+
+
+class NonFiniteError(GraphclError, ArithmeticError):
+    """A loss part or a gradient became NaN or infinite during training."""
+
+
+class CheckpointError(GraphclError, RuntimeError):
+    """A checkpoint is corrupt, foreign, or belongs to another configuration."""
+
+
+class OutputError(GraphclError, OSError):
+    """An output folder cannot be written, or holds something that would be overwritten."""
+
+
+class SealedError(GraphclError, RuntimeError):
+    """The test split was opened a second time."""
+
+
+def nearest(name: str, allowed: Iterable[str]) -> str | None:
+    """The allowed name closest to `name`, or None when nothing is close.
+
+    Comparison ignores case and reads `_` and spaces as `-`.
+    """
+    spelled = {item.lower().replace("_", "-"): item for item in allowed}
+    wanted = name.lower().replace("_", "-").replace(" ", "-")
+    match = difflib.get_close_matches(wanted, list(spelled), n=1, cutoff=0.5)
+    return spelled[match[0]] if match else None
+
+
+def unknown_name(kind: str, name: str, allowed: Iterable[str]) -> UnknownNameError:
+    """An `UnknownNameError` saying what `kind` of thing `name` is not, and the nearest one."""
+    names = sorted(allowed)
+    guess = nearest(name, names)
+    hint = f"did you mean '{guess}'?" if guess else f"known: {', '.join(names)}"
+    return UnknownNameError(f"unknown {kind} '{name}'; {hint}")

@@ -1,0 +1,106 @@
+"""What a task is: the only thing the command line and the training loop know of evaluation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from graphcl.errors import SealedError, unknown_name
+from graphcl.methods.contract import Method
+
+
+class Sealed:
+    """Holds the test split and gives it out once.
+
+    Nothing can be chosen by the test split when it can be read only at the end.
+    """
+
+    def __init__(self, content: Any) -> None:
+        self._content = content
+        self._opened = False
+
+    def open(self) -> Any:
+        """The content.
+
+        Raises:
+            SealedError: it was opened before.
+        """
+        if self._opened:
+            raise SealedError("the test split of this run was already opened; it opens once")
+        self._opened = True
+        return self._content
+
+    def opened(self) -> Any:
+        """The content again, for a report on what was already measured.
+
+        Raises:
+            SealedError: it was not opened yet.
+        """
+        if not self._opened:
+            raise SealedError("the test split of this run is still sealed; test() opens it")
+        return self._content
+
+
+@dataclass(frozen=True)
+class Split:
+    """A data set under a protocol: what may be trained on, chosen by, and tested on."""
+
+    train: Any
+    """All that a method sees."""
+    validation: Any
+    """What `Task.validate` compares with; None where the protocol has no validation part."""
+    test: Sealed
+    dataset: dict[str, Any]
+    """Name, content hash and statistics, for `result.json`."""
+    protocol: dict[str, Any]
+    """The protocol's name and every choice that changes the number, for `result.json`."""
+    extra: dict[str, Any] = field(default_factory=dict)
+    """What the task itself needs to keep (labels of the training nodes, titles)."""
+
+
+class Task:
+    """Base of all tasks. Metrics are fractions in [0, 1], higher is better."""
+
+    name: ClassVar[str]
+    metric: ClassVar[str]
+    """The metric that validation selects on."""
+    protocols: ClassVar[dict[str, str]]
+    """Protocol name -> what it fixes, one sentence; the first is the default."""
+    baselines: ClassVar[tuple[str, ...]] = ()
+    """Methods run beside every method of this task."""
+
+    def load(
+        self, dataset: str, protocol: str | None, seed: int, data_root: Path | None = None
+    ) -> Split:
+        """Read `dataset` (a name or a path) and split it by `protocol` and `seed`."""
+        raise NotImplementedError(f"{type(self).__name__} does not define load()")
+
+    def validate(self, method: Method, split: Split) -> dict[str, float]:
+        """Metrics on the validation part; called often."""
+        raise NotImplementedError(f"{type(self).__name__} does not define validate()")
+
+    def test(self, method: Method, split: Split) -> dict[str, float]:
+        """Metrics on the test part; opens it, so it works once per split."""
+        raise NotImplementedError(f"{type(self).__name__} does not define test()")
+
+    def snapshot(self, method: Method, split: Split) -> dict[str, np.ndarray]:
+        """Arrays that a report draws: `embedding` (n, d), `colour` (n,), `colour_name`.
+
+        Called after `test`, so that it may colour by what the test split holds.
+        """
+        return {}
+
+    def resolve_protocol(self, protocol: str | None) -> str:
+        """`protocol` if this task has it, the default for None.
+
+        Raises:
+            UnknownNameError: this task has no such protocol.
+        """
+        if protocol is None:
+            return next(iter(self.protocols))
+        if protocol not in self.protocols:
+            raise unknown_name(f"{self.name} protocol", protocol, self.protocols)
+        return protocol

@@ -1,0 +1,154 @@
+"""Link prediction: held-out edges against fixed non-edges.
+
+The held-out edges are gone before anything else happens: communities, views and
+training see the remaining graph only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from graphcl.evaluate.contract import Sealed, Split, Task
+from graphcl.evaluate.node_classification import describe_graph, evenly, unlabelled
+from graphcl.methods.contract import Method
+
+Decoder = Callable[[Tensor], np.ndarray]
+
+DECODER_NUMBERS = 40_000_000
+"""Most numbers in the logistic decoder's training matrix (320 MB)."""
+
+
+@dataclass(frozen=True)
+class EdgeTargets:
+    """Edges (2, k) to be told from non-edges (2, k)."""
+
+    positive: Tensor
+    negative: Tensor
+
+
+class LinkPrediction(Task):
+    """AUC and average precision of held-out edges, scored from frozen embeddings."""
+
+    name = "link-prediction"
+    metric = "auc"
+    protocols: ClassVar[dict[str, str]] = {
+        "link-85-5-10": "random 85 % of the undirected edges to train on, 5 % validation, "
+        "10 % test by seed; as many fixed non-edges; decoder and epoch by validation"
+    }
+    baselines = ("raw-features", "random-encoder")
+
+    def load(
+        self, dataset: str, protocol: str | None, seed: int, data_root: Path | None = None
+    ) -> Split:
+        """Read a graph and hold out edges.
+
+        Raises:
+            DataError: the graph has too few edges.
+        """
+        from graphcl.data import content_hash, load_graph, split_edges
+
+        name = self.resolve_protocol(protocol)
+        data = load_graph(dataset, data_root)
+        parts = split_edges(data.edge_index, data.num_nodes, seed=seed)
+        return Split(
+            train=unlabelled(data, parts.train_edge_index),
+            validation=EdgeTargets(parts.validation_positive, parts.validation_negative),
+            test=Sealed(EdgeTargets(parts.test_positive, parts.test_negative)),
+            dataset=describe_graph(dataset, data, content_hash(data)),
+            protocol={
+                "name": name,
+                "split": self.protocols[name],
+                "split seed": "the seed of the run",
+                "decoders": "dot product, cosine, logistic regression on Hadamard products",
+                "edges": [
+                    parts.train_edge_index.shape[1] // 2,
+                    parts.validation_positive.shape[1],
+                    parts.test_positive.shape[1],
+                ],
+                "selection": "validation auc",
+            },
+            extra={"seed": seed},
+        )
+
+    def validate(self, method: Method, split: Split) -> dict[str, float]:
+        """Metrics of the best decoder on the validation edges."""
+        return self._best_decoder(method.embed(split.train), split)[1]
+
+    def test(self, method: Method, split: Split) -> dict[str, float]:
+        """Metrics on the test edges of the decoder that validation chose."""
+        decoder, _ = self._best_decoder(method.embed(split.train), split)
+        return _metrics(decoder, split.test.open())
+
+    def snapshot(self, method: Method, split: Split) -> dict[str, np.ndarray]:
+        """Embeddings of at most 3000 nodes with the logarithm of their degree."""
+        embedding = method.embed(split.train)
+        chosen = evenly(len(embedding), 3000)
+        degree = torch.bincount(split.train.edge_index[0], minlength=len(embedding))
+        return {
+            "embedding": embedding[chosen].numpy(force=True).astype(np.float32),
+            "colour": np.log10(1 + degree[chosen].numpy(force=True)),
+            "colour_name": np.array("log10(1 + degree)"),
+        }
+
+    def _best_decoder(self, embeddings: Tensor, split: Split) -> tuple[Decoder, dict[str, float]]:
+        z = embeddings.detach()
+        candidates = (
+            dot_product_decoder(z),
+            dot_product_decoder(torch.nn.functional.normalize(z, dim=1)),
+            logistic_decoder(z, split.train.edge_index, split.extra["seed"]),
+        )
+        scored = [(decoder, _metrics(decoder, split.validation)) for decoder in candidates]
+        return max(scored, key=lambda pair: pair[1][self.metric])
+
+
+def dot_product_decoder(z: Tensor) -> Decoder:
+    """Scores a pair by the inner product of its embeddings."""
+    return lambda pairs: np.concatenate(
+        [(z[u] * z[v]).sum(dim=1).numpy(force=True) for u, v in _chunks(pairs)]
+    )
+
+
+def logistic_decoder(z: Tensor, train_edge_index: Tensor, seed: int) -> Decoder:
+    """Logistic regression on z_u * z_v, trained on training edges and random pairs.
+
+    The random pairs are drawn without looking at the held-out edges, which a training
+    set cannot know. Very wide embeddings train on a sample of the edges.
+    """
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    generator = torch.Generator().manual_seed(seed)
+    edges = train_edge_index[:, train_edge_index[0] < train_edge_index[1]]
+    most = max(1, DECODER_NUMBERS // (2 * z.shape[1]))
+    edges = edges[:, torch.randperm(edges.shape[1], generator=generator)[:most]]
+    random_pairs = torch.randint(len(z), edges.shape, generator=generator)
+    pairs = torch.cat([edges, random_pairs], dim=1)
+    labels = np.repeat([1, 0], edges.shape[1])
+    model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=200))
+    model.fit((z[pairs[0]] * z[pairs[1]]).numpy(force=True), labels)
+    return lambda pairs: np.concatenate(
+        [model.decision_function((z[u] * z[v]).numpy(force=True)) for u, v in _chunks(pairs)]
+    )
+
+
+def _chunks(pairs: Tensor, size: int = 8192) -> Iterator[tuple[Tensor, Tensor]]:
+    return zip(pairs[0].split(size), pairs[1].split(size), strict=True)
+
+
+def _metrics(decoder: Decoder, targets: EdgeTargets) -> dict[str, float]:
+    from sklearn.metrics import average_precision_score, roc_auc_score
+
+    scores = np.concatenate([decoder(targets.positive), decoder(targets.negative)])
+    labels = np.repeat([1, 0], [targets.positive.shape[1], targets.negative.shape[1]])
+    return {
+        "auc": float(roc_auc_score(labels, scores)),
+        "average-precision": float(average_precision_score(labels, scores)),
+    }

@@ -1,0 +1,70 @@
+"""What every method is: a `Config`, `loss(batch, generator)` and `embed(data)`.
+
+The training loop and the command line know methods through this class alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from graphcl.config import Config, tunable
+
+
+class MethodConfig(Config):
+    """Settings that every method has; learned methods set their own defaults."""
+
+    epochs: int = tunable(100, low=10, high=2000, log=True, ge=0)
+    learning_rate: float = tunable(1e-3, low=1e-4, high=1e-1, log=True, gt=0)
+    weight_decay: float = tunable(0.0, choices=[0.0, 1e-5, 1e-4], ge=0)
+    evaluate_every: int = 10
+    """Epochs between two looks at the validation split; 0 never looks."""
+    patience: int = 0
+    """Evaluations without improvement before training stops; 0 trains all epochs."""
+    minimum_epochs: int = 0
+    """Training never stops early before this epoch: contrastive losses help late."""
+
+
+class Method(nn.Module):
+    """Base of all methods.
+
+    A subclass sets `Config` and `tasks`, and implements `loss` and `embed`. `data`
+    is what the task's `load` calls `train`: the only data a method ever sees.
+    """
+
+    Config: ClassVar[type[MethodConfig]] = MethodConfig
+    tasks: ClassVar[tuple[str, ...]] = ()
+    """Names of the tasks the method serves; the first is its default."""
+    trainable: ClassVar[bool] = True
+    """False for baselines that have nothing to learn: the loop skips them."""
+
+    def __init__(self, config: Any, data: Any) -> None:
+        super().__init__()
+        self.config = config
+        self.data = data
+
+    def batches(self, generator: torch.Generator) -> Iterator[Any]:
+        """One epoch of batches. By default a single batch: the training data itself."""
+        yield self.data
+
+    def loss(self, batch: Any, generator: torch.Generator) -> dict[str, Tensor]:
+        """The loss of one batch: scalar `total` and every named part it is made of."""
+        raise NotImplementedError(f"{type(self).__name__} does not define loss()")
+
+    def embed(self, data: Any) -> Tensor:
+        """Embeddings (nodes or items, d) of `data`, without gradient and without augmentation."""
+        raise NotImplementedError(f"{type(self).__name__} does not define embed()")
+
+    def epoch_start(self, epoch: int, generator: torch.Generator) -> None:
+        """Called before each epoch (1-based): schedules, clustering, re-drawn views."""
+
+    def optimizer(self) -> torch.optim.Optimizer:
+        """The optimiser of all parameters; Adam unless a method says otherwise."""
+        return torch.optim.Adam(
+            self.parameters(),
+            lr=self.config.learning_rate,
+            weight_decay=self.config.weight_decay,
+        )

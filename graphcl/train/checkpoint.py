@@ -1,0 +1,149 @@
+"""Checkpoints: one safetensors file each, atomic, and never a pickle.
+
+A file holds the tensors (model, optimiser, random states) and, in its header, the
+JSON state (epoch, early stopping, log position, fingerprint of the configuration).
+Loading runs no code. A folder keeps the last two checkpoints, so that one which was
+damaged after it was written can be passed over, and the best model by validation.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor, nn
+
+from graphcl.atomic import write_bytes
+from graphcl.errors import CheckpointError
+
+FORMAT = "graphcl-checkpoint-1"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What one file holds."""
+
+    tensors: dict[str, Tensor]
+    state: dict[str, Any]
+
+    def part(self, prefix: str) -> dict[str, Tensor]:
+        """The tensors whose names start with `prefix.`, without it."""
+        start = prefix + "."
+        return {
+            name.removeprefix(start): tensor
+            for name, tensor in self.tensors.items()
+            if name.startswith(start)
+        }
+
+
+def save_checkpoint(path: Path, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
+    """Write tensors and JSON state to `path` atomically.
+
+    Raises:
+        OutputError: the file cannot be written; an older `path` is untouched.
+    """
+    # Cloned, because safetensors refuses tensors that share memory (tied weights).
+    contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    seen: set[int] = set()
+    for name, tensor in contiguous.items():
+        if tensor.data_ptr() in seen:
+            contiguous[name] = tensor.clone()
+        seen.add(tensor.data_ptr())
+    metadata = {"format": FORMAT, "state": json.dumps(state)}
+    write_bytes(path, save(contiguous, metadata=metadata))
+
+
+def load_checkpoint(path: Path) -> Checkpoint:
+    """Read a checkpoint without running any code from it.
+
+    Raises:
+        CheckpointError: the file is missing, truncated, corrupt, or not one of ours.
+    """
+    try:
+        with safe_open(path, framework="pt", device="cpu") as file:
+            metadata = file.metadata() or {}
+            if metadata.get("format") != FORMAT:
+                raise CheckpointError(
+                    f"'{path}' is not a checkpoint of this library "
+                    f"(got format {metadata.get('format')!r}, expected '{FORMAT}')"
+                )
+            state = json.loads(metadata["state"])
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except FileNotFoundError:
+        raise CheckpointError(f"there is no checkpoint '{path}'") from None
+    except (SafetensorError, OSError, KeyError, ValueError) as error:
+        raise CheckpointError(f"'{path}' is damaged or not a checkpoint: {error}") from None
+    return Checkpoint(tensors, state)
+
+
+class CheckpointFolder:
+    """`last`, `previous` and `best` of one seed."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.last = folder / "last.safetensors"
+        self.previous = folder / "previous.safetensors"
+        self.best = folder / "best.safetensors"
+
+    def save_last(self, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
+        """Write `last`; what was `last` becomes `previous`."""
+        if self.last.exists():
+            # A crash between these two steps leaves `previous` only, which is loadable.
+            self.last.replace(self.previous)
+        save_checkpoint(self.last, tensors, state)
+
+    def load_last(self) -> Checkpoint | None:
+        """The newest readable checkpoint, or None when there is none at all.
+
+        Raises:
+            CheckpointError: files exist but none of them is readable.
+        """
+        failure: CheckpointError | None = None
+        for path in (self.last, self.previous):
+            if path.exists():
+                try:
+                    return load_checkpoint(path)
+                except CheckpointError as error:
+                    failure = failure or error
+        if failure is not None:
+            raise failure
+        return None
+
+
+def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """The optimiser's per-parameter state under flat names `parameter index.key`."""
+    return {
+        f"{index}.{key}": torch.as_tensor(value)
+        for index, slots in optimizer.state_dict()["state"].items()
+        for key, value in slots.items()
+    }
+
+
+def restore_optimizer(
+    optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor], groups: list[dict[str, Any]]
+) -> None:
+    """Put back what `optimizer_tensors` and `state_dict()["param_groups"]` returned."""
+    state: dict[int, dict[str, Tensor]] = {}
+    for name, tensor in tensors.items():
+        index, _, key = name.partition(".")
+        state.setdefault(int(index), {})[key] = tensor
+    optimizer.load_state_dict({"state": state, "param_groups": groups})
+
+
+def restore_model(model: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:
+    """Load a model's tensors by name.
+
+    Raises:
+        CheckpointError: names or shapes do not fit the model.
+    """
+    try:
+        model.load_state_dict(dict(tensors), strict=True)
+    except RuntimeError as error:
+        first_line = str(error).splitlines()[-1].strip()
+        raise CheckpointError(f"'{path}' does not fit this model: {first_line}") from None

@@ -1,0 +1,33 @@
+"""Stops training at the first loss part or gradient that is not finite, and names it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import torch
+from torch import Tensor, nn
+
+from graphcl.errors import NonFiniteError
+
+
+def check_losses(parts: Mapping[str, Tensor], epoch: int, step: int) -> None:
+    """Raise `NonFiniteError` naming the first part of the loss that is NaN or infinite."""
+    # Parts before `total`: the total is non-finite whenever a part is, and says less.
+    for name in sorted(parts, key=lambda part: part == "total"):
+        value = parts[name].detach()
+        if not bool(torch.isfinite(value).all()):
+            raise NonFiniteError(
+                f"loss part '{name}' is {value.item() if value.numel() == 1 else 'not finite'} "
+                f"at epoch {epoch}, step {step}"
+            )
+
+
+def check_gradients(parameters: Iterable[tuple[str, nn.Parameter]], epoch: int, step: int) -> None:
+    """Raise `NonFiniteError` naming the first parameter whose gradient is not finite."""
+    for name, parameter in parameters:
+        # One reduction instead of a mask: a sum of finite squares can overflow only
+        # for gradients beyond 1e19, which are as lost as infinite ones.
+        if parameter.grad is not None and not bool(torch.isfinite(parameter.grad.norm())):
+            raise NonFiniteError(
+                f"the gradient of parameter '{name}' is not finite at epoch {epoch}, step {step}"
+            )

@@ -1,0 +1,220 @@
+"""The training loop: step, guard, log, look at the validation split, checkpoint, resume."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from graphcl.errors import CheckpointError, NonFiniteError
+from graphcl.evaluate.contract import Split, Task
+from graphcl.methods.contract import Method
+from graphcl.train.checkpoint import (
+    Checkpoint,
+    CheckpointFolder,
+    load_checkpoint,
+    optimizer_tensors,
+    restore_model,
+    restore_optimizer,
+    save_checkpoint,
+)
+from graphcl.train.guard import check_gradients, check_losses
+from graphcl.train.log import RunLog
+from graphcl.train.seeds import random_state, restore_random_state
+
+
+@dataclass
+class Progress:
+    """Where training stands; the JSON part of a checkpoint."""
+
+    epoch: int = 0
+    best_epoch: int | None = None
+    best_value: float | None = None
+    best_metrics: dict[str, float] = field(default_factory=dict)
+    evaluations_since_best: int = 0
+    seconds: float = 0.0
+    stopped: str | None = None
+
+
+Listener = Callable[[Progress, dict[str, float]], None]
+
+
+class Trainer:
+    """Trains one method with one seed.
+
+    The model that training ends with is the best by validation, or the last one where
+    the protocol has no validation part. A killed run that is resumed goes through the
+    same random states as an uninterrupted one and so ends with the same bits.
+    """
+
+    def __init__(
+        self,
+        method: Method,
+        task: Task,
+        split: Split,
+        *,
+        seed: int,
+        generator: torch.Generator,
+        folder: CheckpointFolder,
+        log: RunLog,
+        fingerprint: str,
+        checkpoint_seconds: float = 10.0,
+        listener: Listener | None = None,
+    ) -> None:
+        """`fingerprint` names the configuration; `listener` is called after every epoch."""
+        self.method = method
+        self.task = task
+        self.split = split
+        self.seed = seed
+        self.generator = generator
+        self.folder = folder
+        self.log = log
+        self.fingerprint = fingerprint
+        self.checkpoint_seconds = checkpoint_seconds
+        self.listener = listener
+        self.progress = Progress()
+        self.optimizer = method.optimizer()
+
+    def fit(self) -> Progress:
+        """Train to the end and load the model to be tested into the method.
+
+        Raises:
+            NonFiniteError: a loss part or gradient is not finite; the message names the
+                part, the step and the last good checkpoint.
+        """
+        config = self.method.config
+        last_save = time.monotonic()
+        finished_before = self.progress.stopped is not None
+        while self.progress.stopped is None and self.progress.epoch < config.epochs:
+            self._train_epoch(self.progress.epoch + 1)
+            if self._is_evaluation_epoch():
+                self._evaluate()
+            if self.progress.epoch == config.epochs:
+                self.progress.stopped = self.progress.stopped or "epochs"
+            if time.monotonic() - last_save >= self.checkpoint_seconds:
+                self.save()
+                last_save = time.monotonic()
+        if self.progress.stopped and not finished_before:
+            self.log.write(
+                {
+                    "seed": self.seed,
+                    "epoch": self.progress.epoch,
+                    "stopped": self.progress.stopped,
+                }
+            )
+        self.save()
+        if self.progress.best_epoch is not None:
+            best = load_checkpoint(self.folder.best)
+            restore_model(self.method, best.part("model"), self.folder.best)
+        self.method.eval()
+        return self.progress
+
+    def save(self) -> None:
+        """Write the full state as the `last` checkpoint."""
+        tensors: dict[str, Tensor] = {
+            **_prefixed("model", self.method.state_dict()),
+            **_prefixed("optimizer", optimizer_tensors(self.optimizer)),
+            **_prefixed("random", random_state(self.generator)),
+        }
+        self.folder.save_last(tensors, self._state())
+
+    def resume(self, checkpoint: Checkpoint) -> None:
+        """Continue from `checkpoint`.
+
+        Raises:
+            CheckpointError: it belongs to another configuration or model.
+        """
+        if checkpoint.state.get("fingerprint") != self.fingerprint:
+            raise CheckpointError(
+                f"the checkpoint in '{self.folder.folder}' belongs to another configuration "
+                f"(got fingerprint {checkpoint.state.get('fingerprint')}, this run has "
+                f"{self.fingerprint})"
+            )
+        restore_model(self.method, checkpoint.part("model"), self.folder.last)
+        groups = checkpoint.state["optimizer_groups"]
+        restore_optimizer(self.optimizer, checkpoint.part("optimizer"), groups)
+        restore_random_state(self.generator, checkpoint.part("random"))
+        self.progress = Progress(**checkpoint.state["progress"])
+
+    def _state(self) -> dict[str, Any]:
+        return {
+            "fingerprint": self.fingerprint,
+            "seed": self.seed,
+            "progress": asdict(self.progress),
+            "optimizer_groups": self.optimizer.state_dict()["param_groups"],
+            "log_position": self.log.position,
+        }
+
+    def _train_epoch(self, epoch: int) -> None:
+        started = time.perf_counter()
+        self.method.train()
+        self.method.epoch_start(epoch, self.generator)
+        totals: dict[str, float] = {}
+        steps = 0
+        for batch in self.method.batches(self.generator):
+            steps += 1
+            parts = self._step(batch, epoch, steps)
+            for name, value in parts.items():
+                totals[name] = totals.get(name, 0.0) + float(value.detach())
+        means = {name: total / steps for name, total in totals.items()}
+        seconds = time.perf_counter() - started
+        self.progress.epoch = epoch
+        self.progress.seconds += seconds
+        self.log.write(
+            {"seed": self.seed, "epoch": epoch, "loss": means, "seconds": round(seconds, 4)}
+        )
+        if self.listener:
+            self.listener(self.progress, means)
+
+    def _step(self, batch: Any, epoch: int, step: int) -> dict[str, Tensor]:
+        try:
+            self.optimizer.zero_grad(set_to_none=True)
+            parts = self.method.loss(batch, self.generator)
+            check_losses(parts, epoch, step)
+            parts["total"].backward()
+            check_gradients(self.method.named_parameters(), epoch, step)
+        except NonFiniteError as error:
+            kept = self.folder.last if self.folder.last.exists() else None
+            where = f"the last good checkpoint is '{kept}'" if kept else "no checkpoint was written"
+            raise NonFiniteError(f"{error}; {where}") from None
+        self.optimizer.step()
+        return parts
+
+    def _is_evaluation_epoch(self) -> bool:
+        config = self.method.config
+        if self.split.validation is None or config.evaluate_every <= 0:
+            return False
+        return (
+            self.progress.epoch % config.evaluate_every == 0 or self.progress.epoch == config.epochs
+        )
+
+    def _evaluate(self) -> None:
+        progress, config = self.progress, self.method.config
+        self.method.eval()
+        with torch.no_grad():
+            metrics = self.task.validate(self.method, self.split)
+        value = metrics[self.task.metric]
+        better = progress.best_value is None or value > progress.best_value
+        if better:
+            progress.best_epoch, progress.best_value = progress.epoch, value
+            progress.best_metrics = metrics
+            progress.evaluations_since_best = 0
+            save_checkpoint(
+                self.folder.best, _prefixed("model", self.method.state_dict()), self._state()
+            )
+        else:
+            progress.evaluations_since_best += 1
+        self.log.write(
+            {"seed": self.seed, "epoch": progress.epoch, "validation": metrics, "best": better}
+        )
+        exhausted = 0 < config.patience <= progress.evaluations_since_best
+        if exhausted and progress.epoch >= config.minimum_epochs:
+            progress.stopped = "early"
+
+
+def _prefixed(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {f"{prefix}.{name}": tensor for name, tensor in tensors.items()}

@@ -1,0 +1,1 @@
+"""Recommenders built on graphcl: sequence views, sequential and graph recommenders."""
