@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import tempfile
@@ -47,12 +48,14 @@ def write_json(path: Path, content: Any) -> None:
 
 
 def _sync_folder(folder: Path) -> None:
-    # Without this the rename itself may be lost when the machine loses power.
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    # Without this the rename itself may be lost when the machine loses power. Some file
+    # systems do not offer it; the file is in place all the same.
+    with contextlib.suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def _umask() -> int:

@@ -132,7 +132,8 @@ def restore_optimizer(
     state: dict[int, dict[str, Tensor]] = {}
     for name, tensor in tensors.items():
         index, _, key = name.partition(".")
-        state.setdefault(int(index), {})[key] = tensor
+        # Cloned, since the optimiser updates its state in place.
+        state.setdefault(int(index), {})[key] = tensor.clone()
     optimizer.load_state_dict({"state": state, "param_groups": groups})
 
 

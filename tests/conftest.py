@@ -1,0 +1,62 @@
+"""Small data sets with a known structure, written as a stranger's own files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+
+def write_graph(folder: Path, blocks: int = 3, size: int = 20, seed: int = 0) -> Path:
+    """A stochastic block model with block-dependent binary features, as CSV files."""
+    random = np.random.default_rng(seed)
+    labels = np.repeat(np.arange(blocks), size)
+    same = labels[:, None] == labels[None, :]
+    linked = np.triu(random.random(same.shape) < np.where(same, 0.3, 0.02), k=1)
+    features = random.random((len(labels), 8 * blocks)) < 0.05
+    for node, block in enumerate(labels):
+        features[node, 8 * block : 8 * block + 8] |= random.random(8) < 0.5
+    folder.mkdir(parents=True, exist_ok=True)
+    edges = np.argwhere(linked)
+    np.savetxt(folder / "edges.csv", edges, "%d", ",", header="source,target", comments="")
+    np.save(folder / "features.npy", features.astype(np.float32))
+    np.savetxt(folder / "labels.csv", labels, "%d", header="label", comments="")
+    return folder
+
+
+def write_log(path: Path, users: int = 40, items: int = 30, seed: int = 0) -> Path:
+    """A log of two groups of users who take the items of their own half, as CSV."""
+    random = np.random.default_rng(seed)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    half = items // 2
+    with path.open("w") as file:
+        file.write("user_id,item_id,rating,timestamp\n")
+        for user in range(users):
+            taken = random.permutation(half)[:10] + half * (user % 2)
+            for time, item in enumerate(taken):
+                file.write(f"u{user},i{item},{random.integers(3, 6)},{time}\n")
+    return path
+
+
+@pytest.fixture(scope="session")
+def tiny_graph(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a graph of 60 nodes in three blocks."""
+    return write_graph(tmp_path_factory.mktemp("tiny") / "blocks")
+
+
+@pytest.fixture(scope="session")
+def tiny_log(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A CSV log of 40 users and 30 items in two groups."""
+    return write_log(tmp_path_factory.mktemp("tiny") / "log.csv")
+
+
+@pytest.fixture(scope="session")
+def tiny_data(tiny_graph: Path, tiny_log: Path) -> dict[str, Path]:
+    """The tiny data set of each task; a new task adds its line here."""
+    return {
+        "node-classification": tiny_graph,
+        "link-prediction": tiny_graph,
+        "ranking": tiny_log,
+        "next-item": tiny_log,
+    }
