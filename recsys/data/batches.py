@@ -1,0 +1,171 @@
+"""Training batches by index: sequence windows bucketed by length, and (user, item, negative).
+
+A batch is gathered from flat tensors that already live on the device; there are no worker
+processes and no Python loop over users. Every draw comes from the generator that is passed
+in, so the same generator state gives the same epoch on any device.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from graphcl.errors import ArgumentError, DataError
+from graphcl.kernels.negatives import sample_negatives
+from recsys.data.interactions import Interactions
+
+BUCKET_NOISE = 0.1
+"""Windows are sorted by their length times 1 +- this, so that bucket mates change."""
+
+
+@dataclass(frozen=True)
+class SequenceBatch:
+    """Windows of B users' histories, padded on the right, with the item that follows each item."""
+
+    items: Tensor
+    """int64 (B, L), oldest first; the padding number after the end."""
+    lengths: Tensor
+    """int64 (B,), all >= 1."""
+    users: Tensor
+    """int64 (B,)."""
+    targets: Tensor
+    """int64 (T,) with T = lengths.sum(): what follows each real position, row by row."""
+
+    @property
+    def real(self) -> Tensor:
+        """bool (B, L): True at items, False at padding; `hidden[real]` lines up with `targets`."""
+        place = torch.arange(self.items.shape[1], device=self.items.device)
+        return place < self.lengths[:, None]
+
+
+class SequenceBatches:
+    """Batches in which every item but each user's first is a target exactly once per epoch.
+
+    A user with n items gives n - 1 (input, target) steps. The latest `max_length` of them form
+    one window, the `max_length` before those the next, and so on; only the earliest window of a
+    long history is shorter. With a causal encoder and right padding, training on all positions
+    of a window equals training on all its prefixes one by one. Users with fewer than two
+    interactions have no window.
+
+    Windows of about equal length share a batch, so that little is padded.
+
+    Args:
+        interactions: the training log.
+        max_length: longest window, >= 1.
+        batch_size: windows in a batch (the last batch of an epoch may be smaller), >= 1.
+        padding: the number written after the end of a window.
+
+    Raises:
+        ArgumentError: `max_length` or `batch_size` is below 1.
+        DataError: no user has two interactions.
+    """
+
+    def __init__(
+        self, interactions: Interactions, max_length: int, batch_size: int, padding: int
+    ) -> None:
+        if max_length < 1:
+            raise ArgumentError(f"max_length must be at least 1 (got {max_length})")
+        if batch_size < 1:
+            raise ArgumentError(f"batch_size must be at least 1 (got {batch_size})")
+        self.items = interactions.items
+        self.batch_size = batch_size
+        self.padding = padding
+        steps = (interactions.lengths() - 1).clamp(min=0)
+        windows = (steps + max_length - 1) // max_length
+        total = int(windows.sum())
+        if total == 0:
+            raise DataError(
+                f"'{interactions.name}' has no user with two interactions; "
+                "a sequence method needs at least one"
+            )
+        numbers = torch.arange(interactions.num_users, device=interactions.device)
+        self.users = numbers.repeat_interleave(windows, output_size=total)
+        first = windows.cumsum(0) - windows
+        back = torch.arange(total, device=interactions.device) - first[self.users]
+        stop = steps[self.users] - back * max_length
+        self.starts = interactions.offsets[self.users] + (stop - max_length).clamp(min=0)
+        self.lengths = stop.clamp(max=max_length)
+
+    def __len__(self) -> int:
+        return -(-self.lengths.numel() // self.batch_size)
+
+    def epoch(self, generator: torch.Generator) -> Iterator[SequenceBatch]:
+        """All windows once, in batches of random order."""
+        count = self.lengths.numel()
+        noise = torch.rand(count, generator=generator, device=generator.device)
+        noise = 1 + BUCKET_NOISE * (2 * noise - 1)
+        order = torch.argsort(self.lengths * noise.to(self.lengths.device))
+        batches = order.split(self.batch_size)
+        sequence = torch.randperm(len(batches), generator=generator, device=generator.device)
+        for number in sequence.tolist():
+            yield self.gather(batches[number])
+
+    def gather(self, windows: Tensor) -> SequenceBatch:
+        """The batch of the windows with numbers `windows` int64 (B,)."""
+        lengths = self.lengths[windows]
+        place = torch.arange(int(lengths.max()), device=lengths.device)
+        real = place < lengths[:, None]
+        source = self.starts[windows][:, None] + place
+        # Row by row, as boolean indexing is: the order that `hidden[real]` has.
+        targets = self.items[source[real] + 1].long()
+        items = self.items[source.where(real, torch.zeros_like(source))].long()
+        return SequenceBatch(
+            items=items.masked_fill(~real, self.padding),
+            lengths=lengths,
+            users=self.users[windows],
+            targets=targets,
+        )
+
+
+@dataclass(frozen=True)
+class TripleBatch:
+    """B pairs (user, item taken) with one item each that the user has not taken."""
+
+    users: Tensor
+    """int64 (B,)."""
+    positives: Tensor
+    """int64 (B,)."""
+    negatives: Tensor
+    """int64 (B,)."""
+
+
+class TripleBatches:
+    """Every distinct (user, item) pair once per epoch, with a fresh uniform negative.
+
+    Interactions, not users, are drawn uniformly: an epoch sees active users more often, as
+    RecBole's and SELFRec's samplers do (the authors' LightGCN code draws users instead).
+
+    Args:
+        interactions: the training log; repeated pairs count once.
+        batch_size: pairs in a batch (the last batch of an epoch may be smaller), >= 1.
+
+    Raises:
+        ArgumentError: `batch_size` is below 1.
+    """
+
+    def __init__(self, interactions: Interactions, batch_size: int) -> None:
+        if batch_size < 1:
+            raise ArgumentError(f"batch_size must be at least 1 (got {batch_size})")
+        self.batch_size = batch_size
+        self.num_items = interactions.num_items
+        self.device = interactions.device
+        self.keys = interactions.pair_keys()
+
+    def __len__(self) -> int:
+        return -(-self.keys.numel() // self.batch_size)
+
+    def epoch(self, generator: torch.Generator) -> Iterator[TripleBatch]:
+        """All pairs once, in random order; negatives of the whole epoch in one draw."""
+        # Draws happen where the generator lives, so that CPU and GPU runs see the same batches.
+        keys = self.keys.to(generator.device)
+        order = torch.randperm(keys.numel(), generator=generator, device=generator.device)
+        shuffled = keys[order]
+        users = torch.div(shuffled, self.num_items, rounding_mode="floor")
+        negatives = sample_negatives(users, self.num_items, keys, generator)
+        positives = shuffled - users * self.num_items
+        columns = (users.to(self.device), positives.to(self.device), negatives.to(self.device))
+        for parts in zip(*(column.split(self.batch_size) for column in columns), strict=True):
+            yield TripleBatch(*parts)

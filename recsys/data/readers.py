@@ -1,0 +1,283 @@
+"""Readers of interaction logs: RecBole atomic files, delimited text, Parquet, item lists.
+
+All of them tolerate a byte-order mark, CRLF line ends, blank lines and spaces around ids, and
+refuse everything else they cannot read with a sentence that names the line. Repeated
+interactions are kept (see `Interactions`).
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from graphcl.errors import DataError, MissingDataError
+from recsys.data.building import from_ids
+from recsys.data.delimited import check_exists, one_line, parse_fields, read_text
+from recsys.data.interactions import Interactions
+
+COLUMN_NAMES: dict[str, tuple[str, ...]] = {
+    "user": ("user", "userid", "uid", "reviewerid", "customerid", "visitorid", "sessionid"),
+    "item": ("item", "itemid", "iid", "movieid", "productid", "asin", "parentasin", "artistid"),
+    "rating": ("rating", "ratings", "score", "stars", "overall"),
+    "time": ("time", "timestamp", "date", "datetime", "unixreviewtime"),
+}
+"""Headers understood as each column, compared in lower case without `_`, `-` and spaces."""
+
+POSITIONS = ("user", "item", "rating", "time")
+"""What the columns of a table without a header are."""
+
+
+def read_recbole(path: Path, item_path: Path | None = None) -> Interactions:
+    """Read a RecBole atomic file: tab-separated, with a header of `name:type` fields.
+
+    Args:
+        path: the `.inter` file; it needs `user_id` and `item_id`, and may have `rating` and
+            `timestamp` (or any other name in `COLUMN_NAMES`).
+        item_path: an `.item` file for titles: its first column with `title` or `name` in the
+            header. By default the file beside `path` with the ending `.item`, if it exists.
+
+    Raises:
+        MissingDataError: the file does not exist.
+        DataError: it is not readable as such.
+    """
+    frame, lines = _recbole_frame(path)
+    columns = _guess_columns(list(frame.columns), path)
+    log = _from_frame(frame, columns, path, lines)
+    beside = path.with_suffix(".item") if item_path is None else item_path
+    if item_path is None and not beside.exists():
+        return log
+    titles, _ = _recbole_frame(beside)
+    return _add_titles(log, titles)
+
+
+def read_table(
+    path: Path, columns: Mapping[str, str] | None = None, title_path: Path | None = None
+) -> Interactions:
+    r"""Read comma-, tab-, semicolon- or `::`-separated text.
+
+    With a header, columns are found by name (`COLUMN_NAMES`: user, userId, user_id, item,
+    movieId, rating, timestamp, ...); where neither a user nor an item column has a known name,
+    the first two other columns are the user and the item. A table whose first line holds only
+    numbers has no header; its columns are user, item, rating, time, in that order.
+
+    Args:
+        path: the file.
+        columns: `{"user": header, "item": header, "rating": header, "time": header}` where the
+            names cannot be guessed; `rating` and `time` may be left out.
+        title_path: a table of the items: an item column and a column `title` or `name`.
+
+    Raises:
+        MissingDataError: the file does not exist.
+        DataError: a column is missing or a line is malformed; the message names the line.
+    """
+    frame, lines = _table_frame(path)
+    if columns is None:
+        chosen = _guess_columns(list(frame.columns), path)
+    else:
+        chosen = _check_columns(columns, list(frame.columns), path)
+    log = _from_frame(frame, chosen, path, lines)
+    return log if title_path is None else _add_titles(log, _table_frame(title_path)[0])
+
+
+def read_parquet(path: Path, columns: Mapping[str, str] | None = None) -> Interactions:
+    """Read a Parquet file; columns as in `read_table`.
+
+    Raises:
+        MissingDataError: the file does not exist.
+        DataError: it is not Parquet, or a column is missing or malformed.
+    """
+    check_exists(path)
+    try:
+        frame = pd.read_parquet(path)
+    except Exception as error:  # pyarrow raises many unrelated classes for broken files
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise DataError(f"'{path}' is not a readable Parquet file (got: {reason})") from None
+    return from_dataframe(frame, columns, name=str(path))
+
+
+def from_dataframe(
+    frame: pd.DataFrame, columns: Mapping[str, str] | None = None, name: str = "DataFrame"
+) -> Interactions:
+    """Build a log from a pandas DataFrame; columns as in `read_table`, rows named by position.
+
+    Raises:
+        DataError: a column is missing or malformed.
+    """
+    named = frame.set_axis([str(column) for column in frame.columns], axis=1)
+    place = Path(name)
+    if columns is None:
+        chosen = _guess_columns(list(named.columns), place)
+    else:
+        chosen = _check_columns(columns, list(named.columns), place)
+    return _from_frame(named.reset_index(drop=True), chosen, place, None)
+
+
+def read_lines(path: Path) -> Interactions:
+    """Read `user item item item ...` lines, separated by blanks, items in time order.
+
+    A user on several lines has the items of all, in file order; a line with a user alone adds
+    nothing.
+
+    Raises:
+        MissingDataError: the file does not exist.
+        DataError: there is no interaction, or the file is not text.
+    """
+    lines = [line.split() for line in read_text(path).splitlines()]
+    items = [token for tokens in lines for token in tokens[1:]]
+    owners = np.array([tokens[0] for tokens in lines if tokens], dtype=object)
+    counts = [len(tokens) - 1 for tokens in lines if tokens]
+    users = np.repeat(owners, counts) if len(owners) else owners
+    return from_ids(pd.Series(users, dtype=str), pd.Series(items, dtype=str), name=str(path))
+
+
+def read_interactions(path: Path) -> Interactions:
+    """Read a log in whatever of these formats its name and first line say.
+
+    `.inter` is RecBole; `.parquet` or `.pq` is Parquet; `.csv`, `.tsv`, `.dat`, `.data` are
+    tables; any other text is a table when its first line has a tab, comma, semicolon or `::`,
+    and item lists otherwise. A folder is read when it holds one `.inter` file or a
+    `ratings.csv` (with `movies.csv` beside it for titles).
+
+    Raises:
+        MissingDataError: there is no such file, or nothing readable in the folder.
+        DataError: it is not readable as such.
+    """
+    if path.is_dir():
+        return _read_folder(path)
+    check_exists(path)
+    ending = path.suffix.lower()
+    if ending == ".inter":
+        return read_recbole(path)
+    if ending in (".parquet", ".pq"):
+        return read_parquet(path)
+    if ending in (".csv", ".tsv", ".dat", ".data"):
+        return read_table(path)
+    first = next((line for line in read_text(path).splitlines() if line.strip()), "")
+    is_table = any(mark in first for mark in ("\t", ",", ";", "::"))
+    return read_table(path) if is_table else read_lines(path)
+
+
+def _read_folder(path: Path) -> Interactions:
+    atomic = sorted(path.glob("*.inter"))
+    if len(atomic) == 1:
+        return read_recbole(atomic[0])
+    if (path / "ratings.csv").is_file():
+        movies = path / "movies.csv"
+        return read_table(path / "ratings.csv", title_path=movies if movies.is_file() else None)
+    raise MissingDataError(
+        f"the folder '{path}' must hold one .inter file or a ratings.csv "
+        f"(got {len(atomic)} .inter files)"
+    )
+
+
+def _recbole_frame(path: Path) -> tuple[pd.DataFrame, np.ndarray]:
+    text = read_text(path)
+    frame, lines = parse_fields(text, "\t", path, header=True, quoting=csv.QUOTE_NONE)
+    untyped = [name for name in frame.columns if ":" not in name]
+    if untyped:
+        raise DataError(
+            f"the header of '{path}' must be name:type fields separated by tabs "
+            f"(got {untyped[0]!r})"
+        )
+    return frame.set_axis([name.split(":")[0] for name in frame.columns], axis=1), lines
+
+
+def _table_frame(path: Path) -> tuple[pd.DataFrame, np.ndarray]:
+    text = read_text(path)
+    first = next((line for line in text.split("\n") if line.strip()), "")
+    if "::" in first:
+        # A tab is free in such files, and a one-character separator is read fast.
+        text, first = text.replace("::", "\t"), first.replace("::", "\t")
+    separator = next((mark for mark in ("\t", ",", ";") if mark in first), ",")
+    header = not all(_is_number(field) for field in first.split(separator))
+    return parse_fields(
+        text, separator, path, header=header, quoting=csv.QUOTE_MINIMAL, positions=POSITIONS
+    )
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _listed(names: list[str]) -> str:
+    return ", ".join(one_line(name) for name in names)
+
+
+def _plain(name: str) -> str:
+    return name.lower().replace("_", "").replace("-", "").replace(" ", "")
+
+
+def _guess_columns(names: list[str], path: Path) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for kind, spellings in COLUMN_NAMES.items():
+        match = next((name for name in names if _plain(name) in spellings), None)
+        if match is not None:
+            found[kind] = match
+    if "user" not in found and "item" not in found:
+        free = [name for name in names if name not in found.values()]
+        found.update(zip(("user", "item"), free, strict=False))
+    for kind in ("user", "item"):
+        if kind not in found:
+            raise DataError(
+                f"'{path}' needs an {kind} column, named for instance {kind}_id "
+                f"(got columns {_listed(names)})".replace("an user", "a user")
+            )
+    return found
+
+
+def _check_columns(columns: Mapping[str, str], names: list[str], path: Path) -> dict[str, str]:
+    for kind, name in columns.items():
+        if kind not in COLUMN_NAMES:
+            raise DataError(f"columns must map {', '.join(COLUMN_NAMES)} to headers (got '{kind}')")
+        if name not in names:
+            raise DataError(f"'{path}' has no column '{name}' (got columns {_listed(names)})")
+    for kind in ("user", "item"):
+        if kind not in columns:
+            raise DataError(f"columns must name the {kind} column (got {dict(columns)})")
+    return dict(columns)
+
+
+def _from_frame(
+    frame: pd.DataFrame, columns: Mapping[str, str], path: Path, lines: np.ndarray | None
+) -> Interactions:
+    def row_name(position: int) -> str:
+        if lines is None:
+            return f"row {position} of '{path}'"
+        return f"line {lines[position]} of '{path}'"
+
+    def column(kind: str) -> pd.Series | None:
+        if kind not in columns:
+            return None
+        found = frame[columns[kind]]
+        if isinstance(found, pd.DataFrame):
+            raise DataError(f"'{path}' has several columns named '{columns[kind]}'; one is needed")
+        return found
+
+    return from_ids(
+        column("user"),
+        column("item"),
+        times=column("time"),
+        ratings=column("rating"),
+        name=str(path),
+        row_name=row_name,
+    )
+
+
+def _add_titles(log: Interactions, items: pd.DataFrame) -> Interactions:
+    """Titles from a table of items; without a title column the log stays as it is."""
+    names = list(items.columns)
+    key = next((name for name in names if _plain(name) in COLUMN_NAMES["item"]), names[0])
+    title = next(
+        (name for name in names if name != key and ("title" in name or "name" in name)), None
+    )
+    if title is None:
+        return log
+    return log.with_titles(items[key].str.strip().to_numpy(), items[title].to_numpy())

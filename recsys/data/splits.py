@@ -1,0 +1,137 @@
+"""Splits of a log into train, validation and test, and the check that nothing leaks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from graphcl.errors import DataError
+from recsys.data.interactions import Interactions
+
+
+@dataclass(frozen=True)
+class InteractionSplit:
+    """Three parts of one log; users and items are numbered alike in all of them."""
+
+    train: Interactions
+    validation: Interactions
+    """Validation targets of each user (none for some users)."""
+    test: Interactions
+    """Test targets of each user (none for some users)."""
+    history: Interactions
+    """Train and validation together, in time order: what is known at test time."""
+
+
+def leave_one_out(interactions: Interactions) -> InteractionSplit:
+    """Last interaction of each user for test, the one before for validation, the rest for train.
+
+    The split of SASRec (Kang & McAuley 2018) and most later sequence papers. A user with fewer
+    than three interactions stays wholly in train and has no target. Repeated items are kept, so
+    a target may also occur in the user's history.
+    """
+    lengths = interactions.lengths()
+    users = interactions.users()
+    place = torch.arange(len(interactions), device=interactions.device)
+    from_end = interactions.offsets[1:][users] - 1 - place
+    part = (2 - from_end).clamp(min=0)
+    return _split(interactions, part.where(lengths[users] >= 3, torch.zeros_like(part)))
+
+
+def random_ratio_per_user(
+    interactions: Interactions,
+    fractions: Sequence[float] = (0.8, 0.1, 0.1),
+    *,
+    seed: int,
+) -> InteractionSplit:
+    """Deal each user's interactions at random into train, validation and test.
+
+    Of a user's n interactions, test and validation get `floor(fraction * n)` each, and at least
+    one where their fraction is not zero and train keeps one (test is served first); train gets
+    the rest. So n = 1 is all train, n = 2 has one test target, n = 3 has one of each. This is
+    RecBole's rule for `RS` splits grouped by user.
+
+    Args:
+        interactions: without repeated pairs (`Interactions.unique`), or a pair leaks.
+        fractions: of train, validation, test; each in [0, 1], sum 1, train above 0.
+        seed: same seed, same split, on any device.
+
+    Raises:
+        DataError: `fractions` are not three numbers as above.
+    """
+    if (
+        len(fractions) != 3
+        or min(fractions) < 0
+        or fractions[0] <= 0
+        or abs(sum(fractions) - 1) > 1e-6
+    ):
+        raise DataError(
+            "fractions must be three numbers >= 0 with sum 1 and a train part above 0 "
+            f"(got {tuple(fractions)})"
+        )
+    generator = torch.Generator().manual_seed(seed)
+    shuffled = torch.randperm(len(interactions), generator=generator)
+    users = interactions.users().cpu()
+    grouped = shuffled[torch.sort(users[shuffled], stable=True).indices]
+    # `grouped` lists each user's interactions in random order, users in order.
+    offsets = interactions.offsets.cpu()
+    draw = torch.empty_like(grouped)
+    draw[grouped] = torch.arange(len(interactions)) - offsets[users]
+    lengths = offsets.diff()
+    test = _share(lengths, fractions[2], lengths - 1)
+    validation = _share(lengths, fractions[1], lengths - 1 - test)
+    part = (draw < (test + validation)[users]).long() + (draw < test[users]).long()
+    return _split(interactions, part.to(interactions.device))
+
+
+def _share(lengths: Tensor, fraction: float, available: Tensor) -> Tensor:
+    """`floor(fraction * n)`, at least 1 where the fraction is not 0, at most `available`."""
+    # The small number undoes binary rounding, as in 0.29 * 100 = 28.999...
+    share = (fraction * lengths.double() + 1e-9).floor().long()
+    if fraction > 0:
+        share = share.clamp(min=1)
+    return torch.minimum(share, available.clamp(min=0))
+
+
+def _split(interactions: Interactions, part: Tensor) -> InteractionSplit:
+    """Cut by `part` (N,): 0 train, 1 validation, 2 test."""
+    return InteractionSplit(
+        train=interactions.select(part == 0),
+        validation=interactions.select(part == 1),
+        test=interactions.select(part == 2),
+        history=interactions.select(part < 2),
+    )
+
+
+def leakage(split: InteractionSplit) -> dict[str, int]:
+    """Count what a split lets through; a clean split has zeros only.
+
+    Returns:
+        `train-validation`, `train-test`, `validation-test`: (user, item) pairs found in both
+        parts (expected in a sequence split of a log with repeated items); `time`: targets older
+        than the newest interaction of the same user in the part before (expected in random
+        splits; 0 where the log has no times).
+    """
+    keys = {
+        "train": split.train.pair_keys(),
+        "validation": split.validation.pair_keys(),
+        "test": split.test.pair_keys(),
+    }
+    found = {
+        f"{first}-{second}": int(torch.isin(keys[first], keys[second]).sum())
+        for first, second in (("train", "validation"), ("train", "test"), ("validation", "test"))
+    }
+    found["time"] = _older(split.train, split.validation) + _older(split.history, split.test)
+    return found
+
+
+def _older(before: Interactions, after: Interactions) -> int:
+    """Interactions in `after` that are older than the user's newest one in `before`."""
+    if before.times is None or after.times is None:
+        return 0
+    users = after.users()
+    known = before.lengths()[users] > 0
+    newest = before.times[before.offsets[1:][users[known]] - 1]
+    return int((after.times[known] < newest).sum())

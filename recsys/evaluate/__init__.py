@@ -1,0 +1,8 @@
+"""Tasks of recommenders. `TASKS` maps command-line names to classes, unimported."""
+
+TASKS: dict[str, str] = {
+    "ranking": "recsys.evaluate.ranking:Ranking",
+    "next-item": "recsys.evaluate.next_item:NextItem",
+}
+
+__all__ = ["TASKS"]

@@ -1,0 +1,10 @@
+"""Recommenders, one file per paper. `METHODS` maps command-line names to classes, unimported."""
+
+METHODS: dict[str, str] = {
+    "popularity": "recsys.methods.popularity:Popularity",
+    "lightgcn": "recsys.methods.lightgcn:LightGCN",
+    "lightgcl": "recsys.methods.lightgcl:LightGCL",
+    "sasrec": "recsys.methods.sasrec:SASRec",
+}
+
+__all__ = ["METHODS"]

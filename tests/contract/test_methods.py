@@ -1,0 +1,155 @@
+"""Every method in the tables is held to DESIGN's contract, without test code of its own."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from pydantic import ValidationError
+
+from graphcl.app.catalogue import load_class, method_table, task_table
+from graphcl.app.settings import find_config
+from graphcl.config import configure
+from graphcl.errors import UnknownNameError
+from graphcl.methods.contract import Method
+from graphcl.train.seeds import seed_everything
+
+METHODS = method_table()
+SERVED = [
+    (name, task)
+    for name in METHODS
+    for task in load_class("method", name, METHODS).tasks
+]
+TRAINABLE = [pair for pair in SERVED if load_class("method", pair[0], METHODS).trainable]
+
+
+def build(name: str, task: str, data: dict[str, Path], seed: int = 0):
+    task_object = load_class("task", task, task_table())()
+    split = task_object.load(str(data[task]), None, 0)
+    method_class = load_class("method", name, METHODS)
+    generator = seed_everything(seed)
+    return method_class(method_class.Config(), split.train), split, task_object, generator
+
+
+def first_batch(method: Method, generator: torch.Generator):
+    return next(iter(method.batches(generator)))
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_table_leads_to_a_documented_method(name):
+    method_class = load_class("method", name, METHODS)
+    assert issubclass(method_class, Method)
+    assert method_class.tasks
+    assert set(method_class.tasks) <= set(task_table())
+    assert method_class.__doc__
+    documentation = sys.modules[method_class.__module__].__doc__
+    assert documentation
+    if method_class.trainable:
+        assert re.search(r"arXiv \d{4}\.\d{4,5}", documentation), "name the paper"
+        assert "Deviation" in documentation, "say where it differs from the authors' code"
+        assert "Cost" in documentation, "say what an epoch costs"
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_config_is_strict_frozen_and_searchable(name):
+    config_class = load_class("method", name, METHODS).Config
+    config = config_class()
+    assert "epochs" in config_class.model_fields
+    assert config_class(**config.model_dump()) == config
+    with pytest.raises(UnknownNameError, match="epochs"):
+        configure(config_class, {"epoch": 3})
+    with pytest.raises(ValidationError):
+        config.epochs = 3
+    for key, field in config_class.model_fields.items():
+        extra = field.json_schema_extra
+        if isinstance(extra, dict) and "search" in extra:
+            search = extra["search"]
+            ends = search.get("choices") or [search["low"], search["high"]]
+            for value in ends:
+                typed = int(value) if field.annotation is int else value
+                assert getattr(config_class(**{key: typed}), key) == typed
+
+
+@pytest.mark.parametrize("name", sorted({name for name, _ in TRAINABLE}))
+def test_a_published_config_exists(name):
+    method_class = load_class("method", name, METHODS)
+    datasets = ("cora", "ml-100k")
+    assert any(find_config(name, dataset, method_class.tasks[0]) for dataset in datasets)
+
+
+@pytest.mark.parametrize(("name", "task"), TRAINABLE)
+def test_loss_has_finite_named_parts_and_reaches_every_parameter(name, task, tiny_data):
+    method, _, _, generator = build(name, task, tiny_data)
+    method.train()
+    method.epoch_start(1, generator)
+    parts = method.loss(first_batch(method, generator), generator)
+    assert "total" in parts
+    assert len(parts) > 1, "name the parts the total is made of"
+    for part, value in parts.items():
+        assert value.dim() == 0, part
+        assert torch.isfinite(value), part
+    parts["total"].backward()
+    without = [key for key, value in method.named_parameters() if value.grad is None]
+    assert not without
+
+
+@pytest.mark.parametrize(("name", "task"), TRAINABLE)
+def test_ten_epochs_lower_the_loss(name, task, tiny_data):
+    method, _, _, generator = build(name, task, tiny_data)
+    optimizer = torch.optim.Adam(method.parameters(), lr=1e-2)
+    method.train()
+
+    def fixed_loss() -> torch.Tensor:
+        # The same draws before and after, so that only the parameters differ.
+        torch.manual_seed(1)
+        fixed = torch.Generator().manual_seed(1)
+        return method.loss(first_batch(method, fixed), fixed)["total"]
+
+    before = fixed_loss().item()
+    for epoch in range(1, 11):
+        method.epoch_start(epoch, generator)
+        for batch in method.batches(generator):
+            optimizer.zero_grad()
+            method.loss(batch, generator)["total"].backward()
+            optimizer.step()
+    method.epoch_start(1, generator)
+    assert fixed_loss().item() < before
+
+
+@pytest.mark.parametrize(("name", "task"), SERVED)
+def test_embed_and_metrics(name, task, tiny_data):
+    method, split, task_object, _ = build(name, task, tiny_data)
+    method.eval()
+    embedding = method.embed(split.train)
+    assert embedding.dim() == 2
+    assert torch.isfinite(embedding).all()
+    assert not embedding.requires_grad
+    metrics = task_object.test(method, split)
+    assert all(0 <= value <= 1 for value in metrics.values())
+    snapshot = task_object.snapshot(method, split)
+    assert len(snapshot["embedding"]) == len(snapshot["colour"])
+
+
+@pytest.mark.parametrize(("name", "task"), TRAINABLE)
+def test_same_seed_same_bits_and_saved_weights_give_the_same_embedding(name, task, tiny_data):
+    embeddings, states = [], []
+    for _ in range(2):
+        method, split, _, generator = build(name, task, tiny_data)
+        optimizer = method.optimizer()
+        method.train()
+        method.epoch_start(1, generator)
+        for batch in method.batches(generator):
+            optimizer.zero_grad()
+            method.loss(batch, generator)["total"].backward()
+            optimizer.step()
+        method.eval()
+        embeddings.append(method.embed(split.train))
+        states.append(method.state_dict())
+    assert torch.equal(*embeddings)
+    other, split, _, _ = build(name, task, tiny_data, seed=7)
+    other.eval()
+    other.load_state_dict(states[0])
+    assert torch.equal(other.embed(split.train), embeddings[0])

@@ -1,0 +1,115 @@
+from collections import Counter
+
+import pytest
+import torch
+
+from graphcl.errors import ArgumentError, DataError
+from recsys.data import Interactions
+from recsys.data.batches import SequenceBatches, TripleBatches
+
+LENGTHS = [9, 1, 4, 0, 5, 2, 17]
+PADDING = 50
+
+
+def log() -> Interactions:
+    """Seven users; item ids count up, so that every interaction is known by its item."""
+    users = torch.arange(len(LENGTHS)).repeat_interleave(torch.tensor(LENGTHS))
+    return Interactions.from_indices(
+        users, torch.arange(sum(LENGTHS)), num_users=len(LENGTHS), num_items=PADDING
+    )
+
+
+def generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+@pytest.mark.parametrize("max_length", [1, 4, 8, 100])
+def test_every_item_but_the_first_is_a_target_once(max_length: int) -> None:
+    data = log()
+    batches = list(SequenceBatches(data, max_length, 3, PADDING).epoch(generator()))
+    targets = torch.cat([batch.targets for batch in batches])
+    first = data.offsets[:-1][data.lengths() > 0]
+    expected = set(range(len(data))) - set(data.items[first].tolist())
+    assert sorted(targets.tolist()) == sorted(expected)
+
+
+@pytest.mark.parametrize("max_length", [1, 4, 8, 100])
+def test_inputs_precede_their_targets_and_padding_is_on_the_right(max_length: int) -> None:
+    for batch in SequenceBatches(log(), max_length, 3, PADDING).epoch(generator()):
+        real = batch.real
+        assert torch.equal(real.sum(1), batch.lengths)
+        assert torch.equal(batch.items[real] + 1, batch.targets)
+        assert (batch.items[~real] == PADDING).all()
+        assert batch.items.shape[1] == int(batch.lengths.max()) <= max_length
+        owner = torch.tensor(LENGTHS).cumsum(0)
+        assert torch.equal(
+            torch.searchsorted(owner, batch.items[:, 0].contiguous(), right=True), batch.users
+        )
+
+
+def test_the_latest_items_fill_a_whole_window() -> None:
+    batches = SequenceBatches(log(), 8, 1, PADDING)
+    longest = [b for b in batches.epoch(generator()) if int(b.users[0]) == 6]
+    # 17 items are 16 steps, i.e. two full windows; the last one ends before the last item.
+    assert sorted(int(b.lengths[0]) for b in longest) == [8, 8]
+    assert max(int(b.targets.max()) for b in longest) == sum(LENGTHS) - 1
+
+
+def test_windows_of_a_batch_have_about_equal_length() -> None:
+    lengths = torch.randint(2, 200, (500,), generator=generator())
+    users = torch.arange(500).repeat_interleave(lengths)
+    data = Interactions.from_indices(users, torch.zeros_like(users))
+    batches = list(SequenceBatches(data, 200, 20, 1).epoch(generator()))
+    real = sum(int(batch.lengths.sum()) for batch in batches)
+    padded = sum(batch.items.numel() for batch in batches)
+    assert real / padded > 0.8  # 0.5 without buckets
+
+
+def test_sequence_epochs_follow_the_generator() -> None:
+    batches = SequenceBatches(log(), 4, 2, PADDING)
+    one, same = (list(batches.epoch(generator(5))) for _ in range(2))
+    assert len(one) == len(batches)
+    assert all(torch.equal(a.items, b.items) for a, b in zip(one, same, strict=True))
+    state = generator(5)
+    first, second = (torch.cat([b.users for b in batches.epoch(state)]) for _ in range(2))
+    assert not torch.equal(first, second)
+
+
+def test_sequence_batches_refuse_what_cannot_work() -> None:
+    with pytest.raises(ArgumentError, match="max_length"):
+        SequenceBatches(log(), 0, 2, PADDING)
+    with pytest.raises(ArgumentError, match="batch_size"):
+        SequenceBatches(log(), 4, 0, PADDING)
+    single = Interactions.from_indices(torch.arange(3), torch.arange(3))
+    with pytest.raises(DataError, match="no user with two interactions"):
+        SequenceBatches(single, 4, 2, PADDING)
+
+
+def test_triples_cover_every_pair_once_with_a_free_item() -> None:
+    users = torch.tensor([0, 0, 1, 1, 1, 2, 2])
+    items = torch.tensor([1, 2, 0, 3, 3, 4, 0])
+    data = Interactions.from_indices(users, items, num_items=6)
+    taken = set(zip(users.tolist(), items.tolist(), strict=True))
+    batches = TripleBatches(data, 4)
+    epoch = list(batches.epoch(generator()))
+    assert [len(b.users) for b in epoch] == [4, 2]
+    assert len(batches) == 2
+    pairs = Counter(
+        (int(u), int(i)) for b in epoch for u, i in zip(b.users, b.positives, strict=True)
+    )
+    assert pairs == Counter(taken)  # the repeated pair (1, 3) counts once
+    for b in epoch:
+        for user, item in zip(b.users.tolist(), b.negatives.tolist(), strict=True):
+            assert (user, item) not in taken
+            assert 0 <= item < 6
+
+
+def test_triple_epochs_follow_the_generator() -> None:
+    batches = TripleBatches(log(), 1000)
+    one, same = (next(iter(batches.epoch(generator(2)))) for _ in range(2))
+    assert torch.equal(one.positives, same.positives)
+    assert torch.equal(one.negatives, same.negatives)
+    other = next(iter(batches.epoch(generator(3))))
+    assert not torch.equal(one.positives, other.positives)
+    with pytest.raises(ArgumentError, match="batch_size"):
+        TripleBatches(log(), 0)
