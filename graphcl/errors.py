@@ -62,8 +62,10 @@ def nearest(name: str, allowed: Iterable[str]) -> str | None:
     """
     spelled = {item.lower().replace("_", "-"): item for item in allowed}
     wanted = name.lower().replace("_", "-").replace(" ", "-")
-    match = difflib.get_close_matches(wanted, list(spelled), n=1, cutoff=0.5)
-    return spelled[match[0]] if match else None
+    close = difflib.get_close_matches(wanted, list(spelled), n=1, cutoff=0.5)
+    # A beginning of a long name is a good guess too, though its letters are few.
+    close = close or [item for item in spelled if len(wanted) > 1 and item.startswith(wanted)]
+    return spelled[close[0]] if close else None
 
 
 def unknown_name(kind: str, name: str, allowed: Iterable[str]) -> UnknownNameError:

@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
+import torch
+from torch import Tensor
 
-from graphcl.errors import SealedError, unknown_name
+from graphcl.errors import NonFiniteError, SealedError, unknown_name
 from graphcl.methods.contract import Method
 
 
@@ -104,3 +106,15 @@ class Task:
         if protocol not in self.protocols:
             raise unknown_name(f"{self.name} protocol", protocol, self.protocols)
         return protocol
+
+
+def finite_embedding(method: Method, data: Any) -> Tensor:
+    """`method.embed(data)`.
+
+    Raises:
+        NonFiniteError: it holds NaN or infinity, so there is nothing to measure.
+    """
+    embedding = method.embed(data)
+    if not bool(torch.isfinite(embedding).all()):
+        raise NonFiniteError("the embeddings are not finite; a smaller learning rate may help")
+    return embedding

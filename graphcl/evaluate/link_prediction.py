@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from graphcl.evaluate.contract import Sealed, Split, Task
+from graphcl.evaluate.contract import Sealed, Split, Task, finite_embedding
 from graphcl.evaluate.node_classification import describe_graph, evenly, unlabelled
 from graphcl.methods.contract import Method
 
@@ -79,16 +79,16 @@ class LinkPrediction(Task):
 
     def validate(self, method: Method, split: Split) -> dict[str, float]:
         """Metrics of the best decoder on the validation edges."""
-        return self._best_decoder(method.embed(split.train), split)[1]
+        return self._best_decoder(finite_embedding(method, split.train), split)[1]
 
     def test(self, method: Method, split: Split) -> dict[str, float]:
         """Metrics on the test edges of the decoder that validation chose."""
-        decoder, _ = self._best_decoder(method.embed(split.train), split)
+        decoder, _ = self._best_decoder(finite_embedding(method, split.train), split)
         return _metrics(decoder, split.test.open())
 
     def snapshot(self, method: Method, split: Split) -> dict[str, np.ndarray]:
         """Embeddings of at most 3000 nodes with the logarithm of their degree."""
-        embedding = method.embed(split.train)
+        embedding = finite_embedding(method, split.train)
         chosen = evenly(len(embedding), 3000)
         degree = torch.bincount(split.train.edge_index[0], minlength=len(embedding))
         return {

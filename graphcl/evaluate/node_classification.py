@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from graphcl.errors import DataError
-from graphcl.evaluate.contract import Sealed, Split, Task
+from graphcl.evaluate.contract import Sealed, Split, Task, finite_embedding
 from graphcl.evaluate.probe import (
     classification_metrics,
     l2_normalise,
@@ -87,18 +87,18 @@ class NodeClassification(Task):
         """Probe accuracy on the validation nodes; {} where the protocol has none."""
         if split.validation is None:
             return {}
-        return _probe(method.embed(split.train), split.validation)
+        return _probe(finite_embedding(method, split.train), split.validation)
 
     def test(self, method: Method, split: Split) -> dict[str, float]:
         """Probe accuracy on the test nodes."""
-        return _probe(method.embed(split.train), split.test.open())
+        return _probe(finite_embedding(method, split.train), split.test.open())
 
     def snapshot(self, method: Method, split: Split) -> dict[str, np.ndarray]:
         """Embeddings of at most 3000 nodes with their classes."""
         labels = split.test.opened().labels
         chosen = evenly(labels.numel(), 3000)
         return {
-            "embedding": method.embed(split.train)[chosen].numpy(force=True).astype(np.float32),
+            "embedding": finite_embedding(method, split.train)[chosen].numpy(force=True).astype(np.float32),
             "colour": labels[chosen].numpy(force=True),
             "colour_name": np.array("class"),
         }

@@ -178,11 +178,14 @@ class Trainer:
             parts["total"].backward()
             check_gradients(self.method.named_parameters(), epoch, step)
         except NonFiniteError as error:
-            kept = self.folder.last if self.folder.last.exists() else None
-            where = f"the last good checkpoint is '{kept}'" if kept else "no checkpoint was written"
-            raise NonFiniteError(f"{error}; {where}") from None
+            raise self._with_checkpoint(error) from None
         self.optimizer.step()
         return parts
+
+    def _with_checkpoint(self, error: NonFiniteError) -> NonFiniteError:
+        kept = self.folder.last if self.folder.last.exists() else None
+        where = f"the last good checkpoint is '{kept}'" if kept else "no checkpoint was written"
+        return NonFiniteError(f"{error}; {where}")
 
     def _is_evaluation_epoch(self) -> bool:
         config = self.method.config
@@ -195,8 +198,12 @@ class Trainer:
     def _evaluate(self) -> None:
         progress, config = self.progress, self.method.config
         self.method.eval()
-        with torch.no_grad():
-            metrics = self.task.validate(self.method, self.split)
+        try:
+            with torch.no_grad():
+                metrics = self.task.validate(self.method, self.split)
+        except NonFiniteError as error:
+            located = NonFiniteError(f"at epoch {progress.epoch}: {error}")
+            raise self._with_checkpoint(located) from None
         value = metrics[self.task.metric]
         better = progress.best_value is None or value > progress.best_value
         if better:

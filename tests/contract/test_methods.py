@@ -18,11 +18,7 @@ from graphcl.methods.contract import Method
 from graphcl.train.seeds import seed_everything
 
 METHODS = method_table()
-SERVED = [
-    (name, task)
-    for name in METHODS
-    for task in load_class("method", name, METHODS).tasks
-]
+SERVED = [(name, task) for name in METHODS for task in load_class("method", name, METHODS).tasks]
 TRAINABLE = [pair for pair in SERVED if load_class("method", pair[0], METHODS).trainable]
 
 

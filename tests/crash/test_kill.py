@@ -53,7 +53,9 @@ def epochs_logged(log: Path) -> list[int]:
     return [record["epoch"] for record in records if "loss" in record]
 
 
-@pytest.mark.parametrize(("method", "task"), [("grace", "node-classification"), ("lightgcn", "ranking")])
+@pytest.mark.parametrize(
+    ("method", "task"), [("grace", "node-classification"), ("lightgcn", "ranking")]
+)
 def test_killed_and_resumed_equals_uninterrupted(method, task, tiny_data, tmp_path):
     straight, broken = tmp_path / "straight", tmp_path / "broken"
     run(*command(method, tiny_data[task], straight))

@@ -1,0 +1,242 @@
+"""The command line in one process: what it writes, and one clear sentence for every mistake."""
+
+from __future__ import annotations
+
+import json
+import resource
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import yaml
+
+from graphcl.app.main import main
+
+SMOKE = ["--set", "epochs=2", "--set", "evaluate_every=1"]
+
+
+@pytest.fixture
+def command(monkeypatch, capsys):
+    """Calls `graphcl ...`; returns exit code, output and error text."""
+
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["graphcl", *map(str, arguments)])
+        try:
+            main()
+            code = 0
+        except SystemExit as stop:
+            code = stop.code or 0
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return call
+
+
+def refused(outcome, *words):
+    """Exit code 2 and one line that holds all the words."""
+    code, _, text = outcome
+    assert code == 2, text
+    assert text.startswith("error: ")
+    assert text.count("\n") == 1, text
+    for word in words:
+        assert word in text, text
+
+
+def test_run_writes_the_documented_result(command, tiny_graph, tmp_path):
+    out = tmp_path / "run"
+    code, printed, _ = command("run", "grace", tiny_graph, *SMOKE, "--seeds", 2, "--out", out)
+    assert code == 0
+    assert "raw-features" in printed
+    assert "random-encoder" in printed
+    result = json.loads((out / "result.json").read_text())
+    assert result["method"] == "grace"
+    assert result["protocol"]["name"] == "random-10-10-80"
+    assert result["seeds"] == [0, 1]
+    assert len(result["metrics"]["accuracy"]["values"]) == 2
+    assert result["baselines"].keys() == {"raw-features", "random-encoder"}
+    assert len(result["dataset"]["hash"]) >= 12
+    assert {"torch", "python", "graphcl"} <= result["versions"].keys()
+    assert result["parameters"] > 0
+    assert result["peak_memory_bytes"] > 0
+    assert str(tiny_graph.parent.parent) not in json.dumps(result["dataset"])
+    settings = yaml.safe_load((out / "config.yaml").read_text())
+    assert settings["settings"]["epochs"] == 2
+    with np.load(out / "snapshot.npz") as snapshot:
+        assert len(snapshot["embedding"]) == len(snapshot["colour"]) == 60
+    assert (out / "checkpoints" / "seed-1" / "last.safetensors").exists()
+
+
+def test_every_shipped_config_is_valid():
+    from pathlib import Path
+
+    from graphcl.app.settings import specify
+    from graphcl.resources import configs_folder
+
+    files = sorted(Path(configs_folder()).rglob("*.yaml"))
+    assert len(files) >= 5
+    for file in files:
+        content = yaml.safe_load(file.read_text())
+        specification = specify(content["method"], content["dataset"], config=file)
+        assert specification.task.name == content["task"]
+        assert specification.protocol == content["protocol"]
+        assert content["source"]
+
+
+def test_a_found_config_gives_settings_and_a_named_one_everything(command, tmp_path):
+    from graphcl.app.settings import specify
+
+    found = specify("grace", "citeseer", overrides=["epochs=1"])
+    assert (found.settings.dimension, found.settings.epochs, found.seeds) == (256, 1, (0,))
+    named = specify("grace", "citeseer", config=found.settings_file, seeds=None)
+    assert (named.protocol, len(named.seeds)) == ("grace-10-90", 20)
+    assert specify("grace", "citeseer", config=found.settings_file, seeds=2).seeds == (0, 1)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["run", "grase", "cora"], ["unknown method 'grase'", "'grace'"]),
+        (["run", "grace", "coraa"], ["coraa", "'cora'"]),
+        (["run", "grace", "cora", "--set", "epoch=3"], ["'epoch'", "'epochs'"]),
+        (["run", "grace", "cora", "--set", "epochs=many"], ["'epochs'", "'many'"]),
+        (["run", "grace", "cora", "--set", "temperature=0"], ["'temperature'", "got 0"]),
+        (["run", "grace", "cora", "--set", "epochs"], ["key=value", "'epochs'"]),
+        (["run", "grace", "cora", "--task", "link"], ["unknown task", "'link-prediction'"]),
+        (["run", "grace", "cora", "--task", "ranking"], ["grace", "node-classification"]),
+        (["run", "grace", "cora", "--protocol", "grace"], ["protocol 'grace'", "'grace-10-90'"]),
+        (["run", "grace", "cora", "--config", "none.yaml"], ["none.yaml"]),
+        (["show", "InfoNCEE"], ["'InfoNCEE'", "'InfoNCE'"]),
+        (["list", "view"], ["'view'", "'views'"]),
+        (["data", "check", "coraa"], ["'coraa'", "'cora'"]),
+        (["report", "nowhere"], ["nowhere"]),
+        (["run", "lightgcn", "no/such/log.csv"], ["no/such/log.csv"]),
+        (["run", "grace", "no/such/graph"], ["no/such/graph"]),
+    ],
+)
+def test_mistakes_are_one_sentence_and_exit_code_2(
+    command, tmp_path, monkeypatch, arguments, words
+):
+    monkeypatch.chdir(tmp_path)
+    refused(command(*arguments), *words)
+    assert not any(tmp_path.iterdir()), "nothing half-written"
+
+
+def test_debug_shows_the_traceback(command):
+    from graphcl.errors import UnknownNameError
+
+    with pytest.raises(UnknownNameError):
+        command("run", "grase", "cora", "--debug")
+    with pytest.raises(UnknownNameError):
+        command("--debug", "run", "grase", "cora")
+
+
+def spoil_nan(folder):
+    x = np.load(folder / "features.npy")
+    x[3, 2] = np.nan
+    np.save(folder / "features.npy", x)
+
+
+def add_edge(text):
+    def spoil(folder):
+        with (folder / "edges.csv").open("a") as file:
+            file.write(text)
+
+    return spoil
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (spoil_nan, ["feature", "nan"]),
+        (add_edge("-1,3\n"), ["-1"]),
+        (add_edge("3,999\n"), ["999"]),
+        (lambda folder: (folder / "edges.csv").write_text("source,target\n"), ["edge"]),
+        (lambda folder: np.save(folder / "features.npy", np.zeros((0, 3))), []),
+        (lambda folder: (folder / "features.npy").write_bytes(b"\x93NUMPY\x01"), ["features.npy"]),
+        (lambda folder: (folder / "labels.csv").unlink(), ["label"]),
+    ],
+    ids=["nan", "negative id", "id out of range", "no edges", "no nodes", "truncated", "no labels"],
+)
+def test_a_broken_graph_is_refused_before_anything_is_written(
+    command, tiny_graph, tmp_path, spoil, words
+):
+    folder = shutil.copytree(tiny_graph, tmp_path / "graph")
+    spoil(folder)
+    refused(command("run", "grace", folder, "--out", tmp_path / "out", *SMOKE), *words)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("content", ["", "user_id,item_id,rating,timestamp\n"])
+def test_an_empty_log_is_refused(command, tmp_path, content):
+    log = tmp_path / "log.csv"
+    log.write_text(content)
+    refused(command("run", "lightgcn", log, "--out", tmp_path / "out"), "log.csv")
+    assert not (tmp_path / "out").exists()
+
+
+def test_output_folders_are_never_overwritten(command, tiny_graph, tmp_path):
+    (tmp_path / "file").write_text("mine")
+    refused(command("run", "grace", tiny_graph, *SMOKE, "--out", tmp_path / "file"), "is a file")
+    refused(command("run", "grace", tiny_graph, *SMOKE, "--out", tmp_path / "file" / "x"), "write")
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "notes.txt").write_text("mine")
+    refused(command("run", "grace", tiny_graph, *SMOKE, "--out", tmp_path / "full"), "not empty")
+    assert (tmp_path / "full" / "notes.txt").read_text() == "mine"
+
+
+def test_resume_refuses_another_configuration_and_skips_finished_seeds(
+    command, tiny_graph, tmp_path
+):
+    out = tmp_path / "run"
+    run = ["run", "raw-features", tiny_graph, "--out", out]
+    assert command(*run)[0] == 0
+    first = json.loads((out / "result.json").read_text())
+    refused(
+        command("run", "grace", tiny_graph, "--out", out, "--resume"),
+        "another configuration", "method was 'raw-features', now 'grace'",
+    )  # fmt: skip
+    assert command(*run, "--resume", "--seeds", 3)[0] == 0
+    result = json.loads((out / "result.json").read_text())
+    assert result["seeds"] == [0, 1, 2]
+    assert result["metrics"]["accuracy"]["values"][0] == first["metrics"]["accuracy"]["values"][0]
+
+
+def test_default_folder_gets_a_number(command, tiny_graph, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for _ in range(2):
+        assert command("run", "raw-features", tiny_graph)[0] == 0
+    names = sorted(path.name for path in (tmp_path / "runs").iterdir())
+    assert names == ["raw-features_blocks", "raw-features_blocks-2"]
+
+
+def test_non_finite_loss_keeps_the_run_and_names_the_part(command, tiny_graph, tmp_path):
+    out = tmp_path / "run"
+    outcome = command(
+        "run", "grace", tiny_graph, "--out", out, "--set", "learning_rate=1e30", *SMOKE
+    )
+    refused(outcome, "not finite", "epoch 1")
+    assert (out / "log.jsonl").exists()
+
+
+@pytest.mark.parametrize("name", ["grace", "DropEdgesByCommunity", "InfoNCE", "ranking", "cora"])
+def test_show_explains_every_kind_of_thing(command, name):
+    code, printed, _ = command("show", name)
+    assert code == 0
+    assert name in printed
+    assert len(printed.splitlines()) > 3
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["list"], ["run", "--help"]])
+def test_help_and_list_take_less_than_half_a_second(arguments):
+    # Processor time, as the wall clock of a shared machine measures its other users.
+    def seconds():
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        subprocess.run(
+            [sys.executable, "-m", "graphcl", *arguments], check=True, capture_output=True
+        )
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+    assert min(seconds() for _ in range(3)) < 0.5
