@@ -1,0 +1,77 @@
+"""Argument checks of the contrast operator: one sentence per mistake."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from graphcl.errors import ArgumentError
+
+
+def scale_tensor(scale: float | Tensor, like: Tensor) -> Tensor:
+    """The scale as a positive 0-d tensor of the dtype and device of `like`."""
+    factor = torch.as_tensor(scale, dtype=like.dtype, device=like.device)
+    if factor.dim() != 0:
+        raise ArgumentError(f"scale must be one number; got shape {tuple(factor.shape)}")
+    value = float(factor.detach())
+    if not 0 < value < float("inf"):
+        raise ArgumentError(f"scale must be positive and finite; got {value}")
+    return factor
+
+
+def check_choice(backend: str, allowed: tuple[str, ...], tile: int) -> None:
+    """Raise unless the backend and the tile size are allowed."""
+    if backend not in allowed:
+        raise ArgumentError(f"unknown backend '{backend}'; allowed: {', '.join(allowed)}")
+    if isinstance(tile, bool) or not isinstance(tile, int) or tile < 1:
+        raise ArgumentError(f"tile must be a positive integer; got {tile!r}")
+
+
+def check_matrix(name: str, matrix: Tensor, like: Tensor | None) -> None:
+    """Raise unless (rows, d), floating, and alike to the other side `like`."""
+    if matrix.dim() != 2:
+        raise ArgumentError(f"{name} must be (rows, d); got shape {tuple(matrix.shape)}")
+    if not matrix.is_floating_point():
+        raise ArgumentError(f"{name} must be of a floating dtype; got {matrix.dtype}")
+    if like is None:
+        return
+    if matrix.shape[1] != like.shape[1]:
+        raise ArgumentError(
+            f"{name} must have the d of the other side, {like.shape[1]}; got {matrix.shape[1]}"
+        )
+    if matrix.dtype != like.dtype or matrix.device != like.device:
+        raise ArgumentError(
+            f"{name} must have the dtype and device of the other side, {like.dtype} on "
+            f"{like.device}; got {matrix.dtype} on {matrix.device}"
+        )
+
+
+def check_vector(
+    name: str, vector: Tensor | None, length: int, like: Tensor, *, floating: bool
+) -> None:
+    """Raise unless None or a vector of the length and kind of dtype."""
+    if vector is None:
+        return
+    if tuple(vector.shape) != (length,):
+        raise ArgumentError(f"{name} must have shape ({length},); got {tuple(vector.shape)}")
+    if vector.is_floating_point() != floating or vector.is_complex() or vector.dtype == torch.bool:
+        wanted = "floating" if floating else "integer"
+        raise ArgumentError(f"{name} must be of {wanted} dtype; got {vector.dtype}")
+    if vector.device != like.device:
+        raise ArgumentError(f"{name} must be on {like.device}; got {vector.device}")
+
+
+def check_positive(
+    name: str, positive: Tensor | None, rows: int, columns: int, like: Tensor
+) -> None:
+    """Raise unless None or (rows,) int64 indices in -1 .. columns - 1."""
+    check_vector(name, positive, rows, like, floating=False)
+    if positive is None or positive.numel() == 0:
+        return
+    if positive.dtype != torch.int64:
+        raise ArgumentError(f"{name} must be of dtype torch.int64; got {positive.dtype}")
+    lowest, highest = (int(bound) for bound in positive.aminmax())
+    if lowest < -1 or highest >= columns:
+        raise ArgumentError(
+            f"{name} must lie in -1 .. {columns - 1}; got values in {lowest} .. {highest}"
+        )

@@ -1,0 +1,40 @@
+"""What a backend is given: one validated problem in its accumulation dtype."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from graphcl.kernels.contrast.exclusion import Exclusion
+
+
+@dataclass(frozen=True)
+class Problem:
+    r"""Row and column log-sum-exp of s_ij = scale <q_i, k_j>.
+
+    .. math::
+        rows_i = \log \sum_{j : (i,j) \notin row\_excluded} e^{s_{ij} + key\_bias_j}
+        \qquad
+        columns_j = \log \sum_{i : (i,j) \notin column\_excluded} e^{s_{ij} + query\_bias_i}
+
+    `query` is (M, d); `key` is (N, d), or None when it is `query` itself. The
+    second sum is wanted only when `columns` is True. `scale` is a 0-d tensor.
+    All tensors share one dtype, float32 or float64, and one device.
+    Both exclusions are in (row, column) coordinates of s.
+    """
+
+    query: Tensor
+    key: Tensor | None
+    scale: Tensor
+    query_bias: Tensor | None
+    key_bias: Tensor | None
+    row_excluded: Exclusion
+    column_excluded: Exclusion
+    columns: bool
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(M, N)."""
+        key = self.query if self.key is None else self.key
+        return self.query.shape[0], key.shape[0]

@@ -1,0 +1,41 @@
+"""Losses: each an `nn.Module` and its functional twin with the same arguments.
+
+Per-anchor values come first and the reduction ("mean", "sum", "none") second.
+Values and gradients are finite for finite input and any temperature in
+[1e-3, 10]; an anchor without candidates contributes a graph-connected 0.
+Every class carries `functional` (its twin) and `example(count, dimension,
+generator, dtype)`, random arguments of `forward`.
+
+To add a loss: one file, one import and one line in `LOSSES`; the contract
+tests find it there.
+"""
+
+from torch import nn
+
+from graphcl.losses.bpr import BPR, bpr
+from graphcl.losses.cross_entropy import CrossEntropy, cross_entropy
+from graphcl.losses.decoupled_info_nce import DecoupledInfoNCE, decoupled_info_nce
+from graphcl.losses.info_nce import InfoNCE, info_nce
+from graphcl.losses.info_nce_all_nodes import InfoNCEAllNodes, info_nce_all_nodes
+
+LOSSES: dict[str, type[nn.Module]] = {
+    "BPR": BPR,
+    "CrossEntropy": CrossEntropy,
+    "DecoupledInfoNCE": DecoupledInfoNCE,
+    "InfoNCE": InfoNCE,
+    "InfoNCEAllNodes": InfoNCEAllNodes,
+}
+
+__all__ = [
+    "BPR",
+    "LOSSES",
+    "CrossEntropy",
+    "DecoupledInfoNCE",
+    "InfoNCE",
+    "InfoNCEAllNodes",
+    "bpr",
+    "cross_entropy",
+    "decoupled_info_nce",
+    "info_nce",
+    "info_nce_all_nodes",
+]

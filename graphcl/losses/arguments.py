@@ -1,0 +1,77 @@
+"""Argument checks and the reduction that all losses share."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from graphcl.errors import ArgumentError
+
+Reduction = Literal["mean", "sum", "none"]
+LOWEST_TEMPERATURE = 1e-3
+HIGHEST_TEMPERATURE = 10.0
+
+
+def inverse_temperature(temperature: float | Tensor) -> float | Tensor:
+    """1 / temperature (differentiable for a 0-d tensor), which must lie in [1e-3, 10]."""
+    if isinstance(temperature, Tensor):
+        if temperature.dim() != 0:
+            raise ArgumentError(
+                f"temperature must be one number; got shape {tuple(temperature.shape)}"
+            )
+        check_temperature(float(temperature.detach().double()))
+        return temperature.reciprocal()
+    check_temperature(temperature)
+    return 1.0 / temperature
+
+
+def check_temperature(temperature: float) -> None:
+    """Raise unless the temperature lies in [1e-3, 10]."""
+    # A float32 parameter holding 1e-3 is a rounding error away from it.
+    slack = 1e-6
+    low, high = LOWEST_TEMPERATURE * (1 - slack), HIGHEST_TEMPERATURE * (1 + slack)
+    if not low <= temperature <= high:
+        raise ArgumentError(
+            f"temperature must lie in [{LOWEST_TEMPERATURE}, {HIGHEST_TEMPERATURE}]; "
+            f"got {temperature}"
+        )
+
+
+def check_two_views(z1: Tensor, z2: Tensor) -> None:
+    """Raise unless both are (N, d) of the same shape."""
+    if z1.dim() != 2 or z1.shape != z2.shape:
+        raise ArgumentError(
+            "z1 and z2 must both be (N, d), row i being the same node; "
+            f"got {tuple(z1.shape)} and {tuple(z2.shape)}"
+        )
+
+
+def check_reduction(reduction: str) -> None:
+    """Raise unless the reduction is one of mean, sum, none."""
+    if reduction not in ("mean", "sum", "none"):
+        raise ArgumentError(f"unknown reduction '{reduction}'; allowed: mean, sum, none")
+
+
+def reduce(values: Tensor, reduction: str, present: Tensor | None = None) -> Tensor:
+    """Mean, sum or none of per-anchor values.
+
+    `present` (same shape, bool) marks the anchors that the mean divides by:
+    anchors without a target (padding) hold 0 and do not dilute it. The mean of
+    no anchor is 0.
+    """
+    check_reduction(reduction)
+    if reduction == "none":
+        return values
+    total = values.sum()
+    if reduction == "sum":
+        return total
+    if present is None:
+        return total / max(values.numel(), 1)
+    return total / present.sum().clamp_min(1)
+
+
+def anchor_values(denominator: Tensor, positive: Tensor) -> Tensor:
+    """denominator - positive; a graph-connected 0 for anchors without candidates."""
+    return torch.where(torch.isneginf(denominator), 0.0, denominator - positive)

@@ -1,0 +1,77 @@
+"""Bayesian personalised ranking."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from graphcl.errors import ArgumentError
+from graphcl.losses.arguments import check_reduction, reduce
+
+
+def bpr(positive_scores: Tensor, negative_scores: Tensor, *, reduction: str = "mean") -> Tensor:
+    """Functional twin of `BPR`; the same arguments."""
+    if positive_scores.dim() != 1 or negative_scores.dim() not in (1, 2):
+        raise ArgumentError(
+            "positive_scores must be (n,) and negative_scores (n,) or (n, k); got "
+            f"{tuple(positive_scores.shape)} and {tuple(negative_scores.shape)}"
+        )
+    if negative_scores.shape[0] != positive_scores.shape[0]:
+        raise ArgumentError(
+            f"negative_scores must have {positive_scores.shape[0]} rows, one per positive; "
+            f"got {negative_scores.shape[0]}"
+        )
+    if negative_scores.dim() == 1:
+        negative_scores = negative_scores[:, None]
+    margins = positive_scores[:, None] - negative_scores
+    # log-sigmoid is exact for every margin; softplus turns linear above 20.
+    values = -torch.nn.functional.logsigmoid(margins).sum(dim=1) / max(margins.shape[1], 1)
+    return reduce(values, reduction)
+
+
+class BPR(nn.Module):
+    r"""Bayesian personalised ranking: a positive should score above sampled negatives.
+
+    .. math::
+        L_i = -\frac1k \sum_{j=1}^{k} \log \sigma(x_{i} - x_{ij})
+            = \frac1k \sum_{j=1}^{k} \mathrm{softplus}(x_{ij} - x_{i})
+
+    Rendle et al. 2009, arXiv 1205.2618 (BPR-Opt), without its L2 term,
+    which belongs to the method. Without negatives (k = 0) the value is a connected 0.
+
+    Args:
+        reduction: "mean" or "sum" over the n pairs, or "none".
+
+    Shape:
+        positive_scores (n,); negative_scores (n,) or (n, k). Output: 0-d, or (n,)
+        with reduction "none".
+
+    Raises:
+        ArgumentError: for shapes that do not match, or an unknown reduction.
+
+    Example:
+        >>> value = BPR()(torch.tensor([2.0, 1.0]), torch.tensor([0.5, 1.5]))
+    """
+
+    functional = staticmethod(bpr)
+
+    def __init__(self, reduction: str = "mean") -> None:
+        super().__init__()
+        check_reduction(reduction)
+        self.reduction = reduction
+
+    def forward(self, positive_scores: Tensor, negative_scores: Tensor) -> Tensor:
+        """The loss of scores (n,) against scores (n,) or (n, k)."""
+        return bpr(positive_scores, negative_scores, reduction=self.reduction)
+
+    def extra_repr(self) -> str:
+        """The settings, for `print`."""
+        return f"reduction={self.reduction!r}"
+
+    @staticmethod
+    def example(
+        count: int, dimension: int, generator: torch.Generator, dtype: torch.dtype = torch.float32
+    ) -> tuple[Tensor, ...]:
+        """Random arguments of `forward`: `dimension` negatives for each of `count` positives."""
+        positive = torch.randn(count, generator=generator, dtype=dtype)
+        return positive, torch.randn((count, dimension), generator=generator, dtype=dtype)

@@ -1,0 +1,108 @@
+"""Full softmax cross-entropy over a table of items, without storing the logits."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from graphcl.kernels.contrast import contrast
+from graphcl.losses.arguments import anchor_values, check_reduction, inverse_temperature, reduce
+
+
+def cross_entropy(
+    query: Tensor,
+    items: Tensor,
+    target: Tensor,
+    temperature: float | Tensor = 1.0,
+    *,
+    item_bias: Tensor | None = None,
+    reduction: str = "mean",
+    backend: str = "auto",
+) -> Tensor:
+    """Functional twin of `CrossEntropy`; the same arguments."""
+    output = contrast(
+        query,
+        items,
+        scale=inverse_temperature(temperature),
+        positive=target,
+        column_bias=item_bias,
+        backend=backend,
+    )
+    present = target >= 0
+    values = torch.where(present, anchor_values(*output), 0.0)
+    return reduce(values, reduction, present)
+
+
+class CrossEntropy(nn.Module):
+    r"""Softmax cross-entropy of query states against every item of a table.
+
+    .. math::
+        L_i = -l_{i,t(i)} + \log \sum_{j=1}^{N} e^{l_{ij}}, \qquad
+        l_{ij} = \langle q_i, e_j \rangle / \tau + b_j
+
+    the full-softmax objective of next-item recommendation (for instance Sun et
+    al. 2019, BERT4Rec, arXiv 1904.06690). It equals
+    `torch.nn.functional.cross_entropy(query @ items.T / τ + b, target)`, with
+    memory linear in M + N above a small size. The scores are dot products, not
+    cosines: they must not overflow the dtype.
+
+    Args:
+        temperature: τ in [1e-3, 10], a number, or a 0-d tensor or Parameter to learn.
+        reduction: "mean" (over rows with a target), "sum" or "none".
+        backend: of `graphcl.kernels.contrast.contrast`.
+
+    Shape:
+        query (M, d); items (N, d); target (M,) int64 item index, -1 for padding
+        (value 0); item_bias (N,). Output: 0-d, or (M,) with reduction "none".
+
+    Raises:
+        ArgumentError: for a shape, dtype, index, temperature, reduction or backend
+            out of range.
+
+    Example:
+        >>> loss = CrossEntropy()
+        >>> value = loss(torch.randn(8, 32), torch.randn(500, 32), torch.randint(500, (8,)))
+    """
+
+    functional = staticmethod(cross_entropy)
+
+    def __init__(
+        self,
+        temperature: float | Tensor = 1.0,
+        reduction: str = "mean",
+        backend: str = "auto",
+    ) -> None:
+        super().__init__()
+        inverse_temperature(temperature)
+        check_reduction(reduction)
+        self.temperature = temperature
+        self.reduction = reduction
+        self.backend = backend
+
+    def forward(
+        self, query: Tensor, items: Tensor, target: Tensor, item_bias: Tensor | None = None
+    ) -> Tensor:
+        """The loss of query rows (M, d) with target items (M,)."""
+        return cross_entropy(
+            query,
+            items,
+            target,
+            self.temperature,
+            item_bias=item_bias,
+            reduction=self.reduction,
+            backend=self.backend,
+        )
+
+    def extra_repr(self) -> str:
+        """The settings, for `print`."""
+        return f"temperature={float(self.temperature):g}, reduction={self.reduction!r}"
+
+    @staticmethod
+    def example(
+        count: int, dimension: int, generator: torch.Generator, dtype: torch.dtype = torch.float32
+    ) -> tuple[Tensor, ...]:
+        """Random arguments of `forward` for `count` anchors."""
+        items = 2 * count + 1
+        query = torch.randn((count, dimension), generator=generator, dtype=dtype)
+        table = torch.randn((items, dimension), generator=generator, dtype=dtype)
+        return query, table, torch.randint(items, (count,), generator=generator)

@@ -1,0 +1,111 @@
+"""The contrast of two views of the same nodes, from which the InfoNCE family is built."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from graphcl.errors import ArgumentError
+from graphcl.kernels.contrast import ContrastOutput, contrast, contrast_both
+from graphcl.losses.arguments import check_two_views, inverse_temperature
+from graphcl.losses.unit_rows import unit_rows
+
+ColumnBias = Tensor | tuple[Tensor, Tensor] | None
+
+
+def contrast_two_views(
+    z1: Tensor,
+    z2: Tensor,
+    temperature: float | Tensor,
+    *,
+    intra_view: bool,
+    symmetric: bool,
+    column_bias: ColumnBias,
+    decoupled: bool,
+    backend: str,
+) -> list[ContrastOutput]:
+    """Denominators and positive logits of every anchor, by cosine over temperature.
+
+    Args:
+        z1, z2: (N, d) un-normalised; row i of both is the same node.
+        temperature: in [1e-3, 10].
+        intra_view: candidates are all nodes of both views but the anchor itself;
+            otherwise all nodes of the other view.
+        symmetric: nodes of both views are anchors; otherwise those of z1 only.
+        column_bias: (N,) log-weight of node j as a candidate in both views, or a
+            pair of them, for the nodes of z1 and of z2.
+        decoupled: leave the positive out of the denominator.
+        backend: see `graphcl.kernels.contrast.contrast`.
+
+    Returns:
+        One `ContrastOutput` of (N,) per direction: z1's anchors, then z2's if `symmetric`.
+    """
+    check_two_views(z1, z2)
+    scale = inverse_temperature(temperature)
+    count = z1.shape[0]
+    bias1, bias2 = _biases(column_bias, count)
+    nodes = torch.arange(count, device=z1.device)
+    if not intra_view:
+        u, v = unit_rows(z1), unit_rows(z2)
+        if symmetric:
+            return list(
+                contrast_both(
+                    u,
+                    v,
+                    scale=scale,
+                    first_positive=nodes,
+                    second_positive=nodes,
+                    first_bias=bias1,
+                    second_bias=bias2,
+                    decoupled=decoupled,
+                    backend=backend,
+                )
+            )
+        output = contrast(
+            u,
+            v,
+            scale=scale,
+            positive=nodes,
+            column_bias=bias2,
+            decoupled=decoupled,
+            backend=backend,
+        )
+        return [output]
+
+    both = unit_rows(torch.cat([z1, z2]))
+    bias = None if bias1 is None or bias2 is None else torch.cat([bias1, bias2])
+    if symmetric:
+        output = contrast(
+            both,
+            scale=scale,
+            positive=torch.cat([nodes + count, nodes]),
+            column_bias=bias,
+            decoupled=decoupled,
+            backend=backend,
+        )
+        first = ContrastOutput(output.denominator[:count], output.positive[:count])
+        return [first, ContrastOutput(output.denominator[count:], output.positive[count:])]
+    output = contrast(
+        both[:count],
+        both,
+        scale=scale,
+        positive=nodes + count,
+        row_ids=nodes,
+        column_ids=torch.arange(2 * count, device=z1.device),
+        column_bias=bias,
+        decoupled=decoupled,
+        backend=backend,
+    )
+    return [output]
+
+
+def _biases(column_bias: ColumnBias, count: int) -> tuple[Tensor | None, Tensor | None]:
+    if column_bias is None:
+        return None, None
+    pair = (column_bias, column_bias) if isinstance(column_bias, Tensor) else tuple(column_bias)
+    if len(pair) != 2 or any(tuple(bias.shape) != (count,) for bias in pair):
+        shapes = [tuple(bias.shape) for bias in pair]
+        raise ArgumentError(
+            f"column_bias must be one tensor of shape ({count},) or a pair of them; got {shapes}"
+        )
+    return pair[0], pair[1]
