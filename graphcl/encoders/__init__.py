@@ -1,0 +1,17 @@
+"""Encoders and heads: plain `nn.Module`s and functions on tensors and sparse matrices."""
+
+from graphcl.encoders.activations import ACTIVATIONS, make_activation
+from graphcl.encoders.gcn import GCN, gcn_matrix
+from graphcl.encoders.heads import ProjectionHead
+from graphcl.encoders.lightgcn import bipartite_adjacency, propagate, propagate_layers
+
+__all__ = [
+    "ACTIVATIONS",
+    "GCN",
+    "ProjectionHead",
+    "bipartite_adjacency",
+    "gcn_matrix",
+    "make_activation",
+    "propagate",
+    "propagate_layers",
+]

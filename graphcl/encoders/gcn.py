@@ -1,0 +1,144 @@
+"""Graph convolutional network (Kipf & Welling, ICLR 2017) on the library's own sparse product."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from graphcl.encoders.activations import make_activation
+from graphcl.errors import ArgumentError
+from graphcl.kernels.spmm import SparseMatrix, spmm
+
+
+def gcn_matrix(
+    edge_index: Tensor,
+    num_nodes: int,
+    edge_weight: Tensor | None = None,
+    *,
+    undirected: bool = False,
+    dtype: torch.dtype | None = None,
+) -> SparseMatrix:
+    """A_hat = D^-1/2 (A + I) D^-1/2 with messages from source to target, (N, N).
+
+    D is the degree over incoming edges, self-loops included; existing self-loops keep their
+    weight. Equals the matrix that PyG's `GCNConv` uses, for directed graphs too.
+
+    Args:
+        edge_index: (2, E) node ids in [0, num_nodes).
+        num_nodes: number of nodes.
+        edge_weight: (E,) or None for ones; gradients flow through it.
+        undirected: promise that every edge occurs in both directions with equal weight; then
+            the product needs no transpose, and edges sorted by source are not sorted again.
+        dtype: of the values; default the weight's, or torch's default dtype.
+    """
+    adjacency = SparseMatrix.from_edge_index(
+        edge_index, edge_weight, shape=num_nodes, rows="target", symmetric=undirected, dtype=dtype
+    )
+    return adjacency.normalised("gcn", self_loops=True)
+
+
+class GCN(nn.Module):
+    """Layers H <- act(A_hat H W + b), A_hat = D^-1/2 (A + I) D^-1/2.
+
+    Args:
+        in_features: width of x.
+        widths: width of every layer, e.g. `[512, 256]`; the last one is the output's.
+        activation: "relu", "prelu", "rrelu" (its mean slope), "elu" or "identity".
+        last_activation: whether the last layer is followed by the activation too, as in GRACE,
+            GCA and CSGCL.
+        dropout: probability of zeroing an entry of each layer's input while training.
+        bias: whether layers have a bias (initialised to zero).
+        generator: source of the Glorot initialisation; None is torch's global one.
+
+    Raises:
+        ArgumentError: no widths, a width below one, dropout outside [0, 1).
+        UnknownNameError: unknown activation.
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        widths: Sequence[int],
+        *,
+        activation: str = "relu",
+        last_activation: bool = True,
+        dropout: float = 0.0,
+        bias: bool = True,
+        generator: torch.Generator | None = None,
+    ) -> None:
+        super().__init__()
+        sizes = [in_features, *widths]
+        if len(sizes) < 2 or min(sizes) < 1:
+            raise ArgumentError(
+                "in_features and widths must be positive with at least one width, "
+                f"got {in_features} and {list(widths)}"
+            )
+        if not 0 <= dropout < 1:
+            raise ArgumentError(f"dropout must be in [0, 1), got {dropout}")
+        self.in_features = in_features
+        self.out_features = sizes[-1]
+        self.dropout = dropout
+        pairs = list(itertools.pairwise(sizes))
+        self.weights = nn.ParameterList([nn.Parameter(torch.empty(a, b)) for a, b in pairs])
+        self.biases = nn.ParameterList(
+            [nn.Parameter(torch.zeros(b)) for _, b in pairs] if bias else []
+        )
+        names = [activation] * (len(pairs) - 1) + [activation if last_activation else "identity"]
+        self.activations = nn.ModuleList([make_activation(name) for name in names])
+        self.reset_parameters(generator)
+
+    def reset_parameters(self, generator: torch.Generator | None = None) -> None:
+        """Glorot-uniform weights and zero biases."""
+        for weight in self.weights:
+            nn.init.xavier_uniform_(weight, generator=generator)
+        for bias in self.biases:
+            nn.init.zeros_(bias)
+
+    def forward(
+        self,
+        x: Tensor,
+        graph: Tensor | SparseMatrix,
+        edge_weight: Tensor | None = None,
+        *,
+        generator: torch.Generator | None = None,
+    ) -> Tensor:
+        """Node embeddings, (N, widths[-1]).
+
+        Args:
+            x: (N, in_features) floating point.
+            graph: `edge_index` (2, E), or a propagation matrix as `gcn_matrix` makes it, which
+                saves normalising the same graph again and again.
+            edge_weight: (E,), only with `edge_index`.
+            generator: source of the dropout masks; None is torch's global one.
+        """
+        if isinstance(graph, SparseMatrix):
+            if edge_weight is not None:
+                raise ArgumentError("edge_weight goes with edge_index; a SparseMatrix has its own")
+            matrix = graph
+        else:
+            matrix = gcn_matrix(graph, x.size(0), edge_weight, dtype=x.dtype)
+        for layer, (weight, activation) in enumerate(
+            zip(self.weights, self.activations, strict=True)
+        ):
+            x = self._drop(x, generator)
+            if weight.size(0) < weight.size(1):
+                # Multiply where the rows are shorter: A (X W) = (A X) W.
+                x = spmm(matrix, x) @ weight
+            else:
+                x = spmm(matrix, x @ weight)
+            if len(self.biases) > 0:
+                x = x + self.biases[layer]
+            x = activation(x)
+        return x
+
+    def _drop(self, x: Tensor, generator: torch.Generator | None) -> Tensor:
+        if not self.training or self.dropout == 0:
+            return x
+        if generator is None:
+            return functional.dropout(x, self.dropout)
+        draw = torch.rand(x.shape, generator=generator, device=generator.device).to(x.device)
+        return x * (draw >= self.dropout) / (1 - self.dropout)

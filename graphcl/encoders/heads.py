@@ -1,0 +1,51 @@
+"""Heads between an encoder and a contrastive loss."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from graphcl.encoders.activations import make_activation
+
+
+class ProjectionHead(nn.Module):
+    """Linear - activation - Linear, the projector g of GRACE, GCA and CSGCL.
+
+    Args:
+        in_features: width of the embeddings.
+        hidden: width in between.
+        out_features: width of the projection; default `in_features`.
+        activation: see `graphcl.encoders.activations.ACTIVATIONS`.
+        generator: source of the initialisation (torch's default for Linear); None is the
+            global one.
+
+    Raises:
+        UnknownNameError: unknown activation.
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        hidden: int,
+        out_features: int | None = None,
+        *,
+        activation: str = "elu",
+        generator: torch.Generator | None = None,
+    ) -> None:
+        super().__init__()
+        self.first = nn.Linear(in_features, hidden)
+        self.activation = make_activation(activation)
+        self.second = nn.Linear(hidden, in_features if out_features is None else out_features)
+        if generator is not None:
+            self.reset_parameters(generator)
+
+    def reset_parameters(self, generator: torch.Generator | None = None) -> None:
+        """Uniform on +-1/sqrt(inputs) for weights and biases, as `nn.Linear` does."""
+        for linear in (self.first, self.second):
+            bound = linear.in_features**-0.5
+            nn.init.uniform_(linear.weight, -bound, bound, generator=generator)
+            nn.init.uniform_(linear.bias, -bound, bound, generator=generator)
+
+    def forward(self, embeddings: Tensor) -> Tensor:
+        """(..., in_features) -> (..., out_features)."""
+        return self.second(self.activation(self.first(embeddings)))
