@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -100,7 +101,7 @@ class GCN(nn.Module):
 
     def forward(
         self,
-        x: Tensor,
+        x: Tensor | SparseMatrix,
         graph: Tensor | SparseMatrix,
         edge_weight: Tensor | None = None,
         *,
@@ -109,31 +110,46 @@ class GCN(nn.Module):
         """Node embeddings, (N, widths[-1]).
 
         Args:
-            x: (N, in_features) floating point.
+            x: (N, in_features) floating point; a `SparseMatrix` for bags of words, where the
+                first product then costs only the words that are there (no dropout on it).
             graph: `edge_index` (2, E), or a propagation matrix as `gcn_matrix` makes it, which
                 saves normalising the same graph again and again.
             edge_weight: (E,), only with `edge_index`.
             generator: source of the dropout masks; None is torch's global one.
         """
+        if isinstance(x, SparseMatrix) and self.dropout > 0:
+            raise ArgumentError(f"dropout needs dense features, got sparse x and {self.dropout}")
         if isinstance(graph, SparseMatrix):
             if edge_weight is not None:
                 raise ArgumentError("edge_weight goes with edge_index; a SparseMatrix has its own")
             matrix = graph
         else:
-            matrix = gcn_matrix(graph, x.size(0), edge_weight, dtype=x.dtype)
+            matrix = gcn_matrix(graph, x.shape[0], edge_weight, dtype=x.dtype)
+        hidden: Any = x
         for layer, (weight, activation) in enumerate(
             zip(self.weights, self.activations, strict=True)
         ):
-            x = self._drop(x, generator)
-            if weight.size(0) < weight.size(1):
-                # Multiply where the rows are shorter: A (X W) = (A X) W.
-                x = spmm(matrix, x) @ weight
-            else:
-                x = spmm(matrix, x @ weight)
+            hidden = self._multiply(matrix, hidden, weight, generator)
             if len(self.biases) > 0:
-                x = x + self.biases[layer]
-            x = activation(x)
-        return x
+                hidden = hidden + self.biases[layer]
+            hidden = activation(hidden)
+        return hidden
+
+    def _multiply(
+        self,
+        matrix: SparseMatrix,
+        x: Tensor | SparseMatrix,
+        weight: Tensor,
+        generator: torch.Generator | None,
+    ) -> Tensor:
+        """A X W, in the cheaper order."""
+        if isinstance(x, SparseMatrix):
+            return spmm(matrix, spmm(x, weight))
+        x = self._drop(x, generator)
+        if weight.size(0) < weight.size(1):
+            # Multiply where the rows are shorter: A (X W) = (A X) W.
+            return spmm(matrix, x) @ weight
+        return spmm(matrix, x @ weight)
 
     def _drop(self, x: Tensor, generator: torch.Generator | None) -> Tensor:
         if not self.training or self.dropout == 0:

@@ -98,7 +98,9 @@ class NodeClassification(Task):
         labels = split.test.opened().labels
         chosen = evenly(labels.numel(), 3000)
         return {
-            "embedding": finite_embedding(method, split.train)[chosen].numpy(force=True).astype(np.float32),
+            "embedding": finite_embedding(method, split.train)[chosen]
+            .numpy(force=True)
+            .astype(np.float32),
             "colour": labels[chosen].numpy(force=True),
             "colour_name": np.array("class"),
         }

@@ -228,6 +228,15 @@ class SparseMatrix:
             self.row_pointer, self.column, value, self.shape, symmetric, self._structure
         )
 
+    def keep_columns(self, kept: Tensor) -> SparseMatrix:
+        """The same structure with the values of columns that are not `kept` (N,) set to zero."""
+        if kept.shape != (self.shape[1],) or kept.dtype != torch.bool:
+            raise ArgumentError(
+                f"kept must be bool of shape ({self.shape[1]},), "
+                f"got {kept.dtype} of shape {tuple(kept.shape)}"
+            )
+        return self.with_value(self.value * kept[self.column])
+
     def to(
         self, device: torch.device | str | None = None, dtype: torch.dtype | None = None
     ) -> SparseMatrix:

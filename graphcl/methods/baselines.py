@@ -14,7 +14,7 @@ from torch import Tensor
 
 from graphcl.encoders import GCN
 from graphcl.methods.contract import Method, MethodConfig
-from graphcl.methods.features import scale_features
+from graphcl.methods.features import prepare_features
 
 
 class BaselineConfig(MethodConfig):
@@ -57,5 +57,5 @@ class RandomEncoder(Method):
     @torch.no_grad()
     def embed(self, data: Any) -> Tensor:
         """Encoder output (N, dimension)."""
-        embedding: Tensor = self.encoder(scale_features(data.x), data.edge_index)
+        embedding: Tensor = self.encoder(prepare_features(data.x, scale=True), data.edge_index)
         return embedding

@@ -38,11 +38,11 @@ import torch
 from torch import Tensor
 
 from graphcl.config import tunable
-from graphcl.encoders import GCN, ProjectionHead
+from graphcl.encoders import GCN, ProjectionHead, gcn_matrix
 from graphcl.kernels.communities import community_strength, detect_communities
 from graphcl.losses import InfoNCE
 from graphcl.methods.contract import Method, MethodConfig
-from graphcl.methods.features import scale_features
+from graphcl.methods.features import prepare_features, scale_features
 from graphcl.views import (
     community_keep_probability,
     community_mask_probability,
@@ -101,12 +101,13 @@ class CSGCL(Method):
             method=config.communities, resolution=config.resolution, seed=0,
         )  # fmt: skip
         self.strength = community_strength(data.edge_index, labels)[labels]
-        self.features = scale_features(data.x) if config.normalise_features else data.x
+        features = scale_features(data.x) if config.normalise_features else data.x
+        self.features = prepare_features(features, scale=False)
         # The probabilities stay the same for the whole training; only the draws change.
         self.views = [
             CommunalView(
                 community_keep_probability(data.edge_index, labels, self.strength, edge_rate),
-                community_mask_probability(self.features, self.strength, feature_rate),
+                community_mask_probability(features, self.strength, feature_rate),
             )
             for edge_rate, feature_rate in (
                 (config.drop_edges_1, config.mask_features_1),
@@ -147,5 +148,6 @@ class CSGCL(Method):
         x, _ = mask_features_with_probability(
             self.features, view.mask_features, generator=generator
         )
-        projected: Tensor = self.head(self.encoder(x, edge_index))
+        matrix = gcn_matrix(edge_index, data.num_nodes, undirected=not self.config.directed_views)
+        projected: Tensor = self.head(self.encoder(x, matrix))
         return projected

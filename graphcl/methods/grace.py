@@ -29,10 +29,10 @@ import torch
 from torch import Tensor
 
 from graphcl.config import tunable
-from graphcl.encoders import GCN, ProjectionHead
+from graphcl.encoders import GCN, ProjectionHead, gcn_matrix
 from graphcl.losses import InfoNCE
 from graphcl.methods.contract import Method, MethodConfig
-from graphcl.methods.features import scale_features
+from graphcl.methods.features import prepare_features
 from graphcl.views import drop_edges, mask_features
 
 
@@ -64,7 +64,7 @@ class GRACE(Method):
 
     def __init__(self, config: GRACEConfig, data: Any) -> None:
         super().__init__(config, data)
-        self.features = scale_features(data.x) if config.normalise_features else data.x
+        self.features = prepare_features(data.x, scale=config.normalise_features)
         self.encoder = GCN(
             data.num_features, [2 * config.dimension, config.dimension],
             activation=config.activation,
@@ -93,5 +93,7 @@ class GRACE(Method):
             data.edge_index, edge_rate, num_nodes=data.num_nodes, generator=generator
         )
         x, _ = mask_features(self.features, feature_rate, generator=generator)
-        projected: Tensor = self.head(self.encoder(x, edge_index))
+        projected: Tensor = self.head(
+            self.encoder(x, gcn_matrix(edge_index, data.num_nodes, undirected=True))
+        )
         return projected

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import copy
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import torch
 from torch import Tensor
 from torch_geometric.transforms import BaseTransform
 
 from graphcl.errors import ArgumentError
+from graphcl.kernels.sparse_matrix import SparseMatrix
 from graphcl.views.checks import (
     check_features,
     check_fraction,
@@ -22,41 +23,55 @@ if TYPE_CHECKING:
     from torch_geometric.data import Data
 
 
+Features = TypeVar("Features", bound=Tensor | SparseMatrix)
+"""Node features: a dense matrix, or for bags of words a sparse one."""
+
+
 def mask_features(
-    x: Tensor, rate: float, *, generator: torch.Generator | None = None
-) -> tuple[Tensor, Tensor]:
+    x: Features, rate: float, *, generator: torch.Generator | None = None
+) -> tuple[Features, Tensor]:
     """Set each column of x to zero with probability `rate`, for all nodes alike.
 
     Args:
-        x: (N, F).
+        x: (N, F), dense or a `SparseMatrix`.
         rate: expected share of columns masked, in [0, 1].
         generator: source of randomness; None is torch's global one.
 
     Returns:
-        A new (N, F) tensor, and `kept` (F,) bool.
+        A new (N, F) matrix of the same kind, and `kept` (F,) bool.
 
     Raises:
         ArgumentError: rate outside [0, 1] or NaN, x not a matrix.
     """
-    check_features(x)
-    kept = uniform(x.size(1), generator, x.device) >= check_fraction("rate", rate)
-    return torch.where(kept, x, 0), kept
+    columns = _number_of_columns(x)
+    kept = uniform(columns, generator, x.device) >= check_fraction("rate", rate)
+    return _keep_columns(x, kept), kept
 
 
 def mask_features_with_probability(
-    x: Tensor, mask_probability: Tensor, *, generator: torch.Generator | None = None
-) -> tuple[Tensor, Tensor]:
+    x: Features, mask_probability: Tensor, *, generator: torch.Generator | None = None
+) -> tuple[Features, Tensor]:
     """Set column f of x to zero with probability `mask_probability[f]`, (F,).
 
     The per-epoch half of a weighted view: compute the probabilities once, draw every epoch.
 
     Returns:
-        A new (N, F) tensor, and `kept` (F,) bool.
+        A new (N, F) matrix of the same kind, and `kept` (F,) bool.
     """
-    check_features(x)
-    check_vector("mask_probability", mask_probability, x.size(1), "column")
-    kept = uniform(x.size(1), generator, x.device) >= mask_probability
-    return torch.where(kept, x, 0), kept
+    columns = _number_of_columns(x)
+    check_vector("mask_probability", mask_probability, columns, "column")
+    kept = uniform(columns, generator, x.device) >= mask_probability
+    return _keep_columns(x, kept), kept
+
+
+def _number_of_columns(x: Tensor | SparseMatrix) -> int:
+    if isinstance(x, Tensor):
+        check_features(x)
+    return x.shape[1]
+
+
+def _keep_columns(x: Any, kept: Tensor) -> Any:
+    return x.keep_columns(kept) if isinstance(x, SparseMatrix) else torch.where(kept, x, 0)
 
 
 def feature_mask_probability(

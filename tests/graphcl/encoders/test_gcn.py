@@ -153,3 +153,23 @@ def test_misuse_is_refused():
         GCN(3, [4])(torch.ones(2, 3), matrix, torch.ones(1))
     with pytest.raises(ArgumentError, match="source id 5"):
         GCN(3, [4])(torch.ones(2, 3), torch.tensor([[5], [0]]))
+
+
+def test_sparse_features_equal_dense_ones_in_value_and_gradient():
+    from graphcl.kernels.spmm import SparseMatrix
+
+    generator = torch.Generator().manual_seed(0)
+    x = torch.rand(12, 9, generator=generator, dtype=torch.float64)
+    x[x < 0.8] = 0
+    edge_index = torch.randint(12, (2, 30), generator=generator)
+    encoder = GCN(9, [7, 4], activation="elu", generator=generator).double()
+    present = x.nonzero().T
+    sparse = SparseMatrix.from_edge_index(present, x[present[0], present[1]], shape=(12, 9))
+    kept = torch.rand(9, generator=generator) < 0.5
+    gradients = []
+    for features in (torch.where(kept, x, 0), sparse.keep_columns(kept)):
+        encoder.zero_grad()
+        encoder(features, edge_index).square().sum().backward()
+        gradients.append([weight.grad.clone() for weight in encoder.weights])
+    for dense, from_sparse in zip(*gradients, strict=True):
+        torch.testing.assert_close(dense, from_sparse, rtol=1e-12, atol=1e-12)
