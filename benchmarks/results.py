@@ -1,0 +1,131 @@
+"""Record measured results in configs, and print them as the README's table.
+
+    python benchmarks/results.py record RUN CONFIG    # a run's result.json -> a config's `results:`
+    python benchmarks/results.py table [--write]      # all `results:` -> table (into README.md)
+
+A number in the README thus comes from a committed config, with protocol and seeds beside it;
+`tests/test_readme.py` fails when the two drift apart.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+ROOT = Path(__file__).resolve().parents[1]
+START, END = "<!-- results -->", "<!-- end of results -->"
+
+
+def record(run: Path, config: Path) -> None:
+    """Replace `results:` of `config` by what `run` measured; comments stay."""
+    result = json.loads((run / "result.json").read_text())
+    settings = yaml.safe_load(config.read_text())
+    for key in ("method", "task"):
+        if settings[key] != result[key]:
+            raise SystemExit(f"{config} is for {settings[key]}, {run} for {result[key]}")
+    if settings["protocol"] != result["protocol"]["name"]:
+        raise SystemExit(f"{run} ran under another protocol than {config}")
+    differing = {
+        key for key, value in settings["settings"].items() if result["settings"][key] != value
+    }
+    if differing:
+        raise SystemExit(f"{run} ran with other settings than {config}: {sorted(differing)}")
+    entry = {
+        "date": result["started"][:10],
+        "seeds": len(result["seeds"]),
+        "metrics": _rounded(result["metrics"]),
+        "baselines": {
+            name: _rounded(baseline["metrics"]) for name, baseline in result["baselines"].items()
+        },
+        "dataset_hash": result["dataset"]["hash"],
+        "versions": {key: result["versions"][key] for key in ("graphcl", "torch")},
+    }
+    text = config.read_text()
+    kept = text[: text.index("\nresults:") + 1] if "\nresults:" in text else text
+    config.write_text(kept + yaml.safe_dump({"results": [entry]}, sort_keys=False))
+
+
+def _rounded(metrics: dict[str, Any]) -> dict[str, dict[str, float]]:
+    return {
+        name: {"mean": round(value["mean"], 5), "std": round(value["std"], 5)}
+        for name, value in metrics.items()
+    }
+
+
+def table() -> str:
+    """One line per method and baseline of every config that has results, by protocol."""
+    shown = {
+        "node-classification": ("accuracy",),
+        "link-prediction": ("auc", "average-precision"),
+        "ranking": ("recall@20", "ndcg@20"),
+        "next-item": ("hit@10", "ndcg@10"),
+    }
+    groups: dict[tuple[str, str, str], list[tuple[str, dict[str, Any], int, str]]] = {}
+    for folder in ("graph", "recsys"):
+        for path in sorted((ROOT / "configs" / folder).glob("*.yaml")):
+            config = yaml.safe_load(path.read_text())
+            for entry in config.get("results", []):
+                key = (config["task"], config["dataset"], config["protocol"])
+                rows = groups.setdefault(key, [])
+                link = f"[config](configs/{folder}/{path.name})"
+                rows.append((config["method"], entry["metrics"], entry["seeds"], link))
+                for name, metrics in entry["baselines"].items():
+                    # Every method of a group brings the same baselines; one line each.
+                    if all(row[0] != f"{name} (baseline)" for row in rows):
+                        rows.append((f"{name} (baseline)", metrics, entry["seeds"], ""))
+    lines = []
+    for (task, dataset, protocol), rows in groups.items():
+        metrics = [name for name in shown[task] if name in rows[0][1]]
+        lines += [
+            f"**{task} on {dataset}**, protocol `{protocol}`",
+            "",
+            "| method | " + " | ".join(metrics) + " | seeds | |",
+            "|---|" + "---|" * (len(metrics) + 2),
+        ]
+        first = metrics[0]
+        for name, values, seeds, link in sorted(
+            rows, key=lambda row: ("baseline" in row[0], -row[1][first]["mean"])
+        ):
+            cells = [_cell(name_, values[name_]) for name_ in metrics]
+            lines.append(f"| {name} | " + " | ".join(cells) + f" | {seeds} | {link} |")
+        lines.append("")
+    return "\n".join(lines)
+
+
+def _cell(metric: str, value: dict[str, float]) -> str:
+    if "@" in metric:
+        return f"{value['mean']:.4f} ± {value['std']:.4f}"
+    return f"{100 * value['mean']:.2f} ± {100 * value['std']:.2f}"
+
+
+def readme_with_table(readme: str) -> str:
+    """The README with its table replaced by what the configs say."""
+    before, rest = readme.split(START)
+    _, after = rest.split(END)
+    return f"{before}{START}\n{table()}{END}{after}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    recorder = commands.add_parser("record")
+    recorder.add_argument("run", type=Path)
+    recorder.add_argument("config", type=Path)
+    printer = commands.add_parser("table")
+    printer.add_argument("--write", action="store_true")
+    arguments = parser.parse_args()
+    if arguments.command == "record":
+        record(arguments.run, arguments.config)
+    elif arguments.write:
+        readme = ROOT / "README.md"
+        readme.write_text(readme_with_table(readme.read_text()))
+    else:
+        print(table())
+
+
+if __name__ == "__main__":
+    main()
