@@ -10,12 +10,9 @@ import io
 import subprocess
 import sys
 import tempfile
-import urllib.error
-import urllib.request
 import zipfile
 import zlib
 from collections.abc import Iterable, Mapping
-from http.client import HTTPException
 from pathlib import Path
 
 from graphcl.errors import ChecksumError, DataError
@@ -111,6 +108,11 @@ def read_from_url(url: str) -> bytes:
     Raises:
         NotObtainedError: the host cannot be reached, refuses, stops half-way, or sends too much.
     """
+    # Imported here because `graphcl list` never needs them.
+    import urllib.error
+    import urllib.request
+    from http.client import HTTPException
+
     if not url.startswith("https://"):
         raise NotObtainedError("only https addresses are read")
     try:
