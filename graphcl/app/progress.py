@@ -39,7 +39,7 @@ class ProgressDisplay:
 
             yield listener
 
-    def finish_seed(self, seed: int, metrics: dict[str, float]) -> None:
+    def finish_seed(self, seed: int, metric: str, value: float, seconds: float) -> None:
         """One line per finished seed."""
-        shown = "  ".join(f"{name} {value:.4f}" for name, value in metrics.items())
-        self.console.print(f"{self.title} seed {seed}: {shown}", highlight=False)
+        line = f"{self.title} seed {seed}: test {metric} {value:.4f} after {seconds:.0f} s"
+        self.console.print(line, highlight=False)

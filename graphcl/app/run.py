@@ -65,7 +65,8 @@ def run(
         records.append(record)
         for name in baselines:
             baselines[name].append(record["baselines"][name])
-        display.finish_seed(seed, record["metrics"])
+        metric = specification.task.metric
+        display.finish_seed(seed, metric, record["metrics"][metric], record["seconds"])
     result = _result(specification, split, records, baselines, started)
     write_json(folder.result, result)
     return result
@@ -166,6 +167,7 @@ def _result(
         "task": specification.task.name,
         "protocol": split.protocol,
         "select": specification.task.metric,
+        "headline": list(specification.task.headline),
         "metrics": summarise([record["metrics"] for record in records]),
         "validation": summarise([record["validation"] for record in records]),
         "baselines": {

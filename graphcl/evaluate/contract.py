@@ -69,6 +69,8 @@ class Task:
     name: ClassVar[str]
     metric: ClassVar[str]
     """The metric that validation selects on."""
+    headline: ClassVar[tuple[str, ...]] = ()
+    """The metrics that tables show, in their order; () shows all. `result.json` holds all."""
     protocols: ClassVar[dict[str, str]]
     """Protocol name -> what it fixes, one sentence; the first is the default."""
     baselines: ClassVar[tuple[str, ...]] = ()

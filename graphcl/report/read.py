@@ -60,6 +60,7 @@ class Result(_Part):
     command: str = ""
     started: str = ""
     select: str | None = None
+    headline: list[str] = Field(default_factory=list)
 
 
 @dataclass(frozen=True)

@@ -120,7 +120,8 @@ def _table(runs: Sequence[Run], title: str) -> ComparisonTable:
     first = runs[0].result
     rows = _method_rows(runs)
     rows += _baseline_rows(runs, rows)
-    names = dict.fromkeys(name for row in rows for name in row.metrics)
+    measured = dict.fromkeys(name for row in rows for name in row.metrics)
+    names = [name for name in first.headline if name in measured] or list(measured)
     metrics = tuple(sorted(names, key=lambda name: name != first.select))  # stable: select first
     if metrics:
         rows.sort(key=lambda row: (row.is_baseline, -_mean(row, metrics[0])))
@@ -153,7 +154,7 @@ def _table(runs: Sequence[Run], title: str) -> ComparisonTable:
         sentences=(
             protocol_sentence(first.protocol),
             dataset_sentence(first.dataset),
-            _reading_sentence(metrics, has_p, first.select),
+            _reading_sentence(metrics, has_p, first.select, left_out=len(measured) - len(names)),
         ),
     )
 
@@ -289,13 +290,17 @@ def duration(seconds: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
 
 
-def _reading_sentence(metrics: Sequence[str], has_p: bool, select: str | None) -> str:
+def _reading_sentence(
+    metrics: Sequence[str], has_p: bool, select: str | None, left_out: int
+) -> str:
     percent = any(not is_ranking_metric(name) for name in metrics)
     text = "Test metrics, mean ± standard deviation over seeds"
     text += " (percent where the heading says so)" if percent else ""
     text += "; the best of a column is bold; wall time is over all seeds."
     if select in metrics:
         text += f" Validation selects on {select}."
+    if left_out:
+        text += f" {left_out} more metrics are in each run's result.json."
     if has_p:
         text += (
             f" p: two-sided paired t-test against the row with the highest {metrics[0]}, over "

@@ -37,6 +37,7 @@ class NextItem(Task):
 
     name: ClassVar[str] = "next-item"
     metric: ClassVar[str] = "ndcg@10"
+    headline: ClassVar[tuple[str, ...]] = ("ndcg@10", "hit@10", "mrr", "coverage@20")
     protocols: ClassVar[dict[str, str]] = {
         "leave-one-out": (
             "last item for test, the one before for validation; every item is ranked except the "

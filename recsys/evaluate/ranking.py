@@ -26,6 +26,7 @@ class Ranking(Task):
 
     name: ClassVar[str] = "ranking"
     metric: ClassVar[str] = "recall@20"
+    headline: ClassVar[tuple[str, ...]] = ("recall@20", "ndcg@20", "hit@10", "coverage@20")
     protocols: ClassVar[dict[str, str]] = {
         "random-8-1-1": (
             "ratings >= 3 (all interactions where there are no ratings), repetitions removed, "

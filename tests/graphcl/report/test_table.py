@@ -231,3 +231,11 @@ def test_terminal_table_fits_and_reads_no_markup(make_run, width):
     if width == 120:
         assert "[red]grace[/red]" in text
         assert "raw-features (baseline)" in text
+
+
+def test_headline_metrics_are_shown_in_their_order_and_the_rest_is_counted(make_run):
+    metrics = {"hit@5": [0.5], "recall@20": [0.3], "ndcg@20": [0.2], "mrr": [0.1]}
+    headline = ["ndcg@20", "recall@20", "coverage@20"]
+    (table,) = tables(make_run("a", metrics=metrics, headline=headline, **RANKING))
+    assert set(table.metrics) == {"ndcg@20", "recall@20"}
+    assert any("2 more metrics" in sentence for sentence in table.sentences)
