@@ -17,6 +17,14 @@ from typing import Any
 import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
+SHOWN = {
+    "node-classification": ("accuracy", "macro-f1"),
+    "link-prediction": ("auc", "average-precision"),
+    "ranking": ("recall@20", "ndcg@20", "hit@10", "coverage@20"),
+    "next-item": ("ndcg@10", "hit@10", "mrr", "coverage@20"),
+}
+"""The metrics of each task that are recorded and shown."""
+
 START, END = "<!-- results -->", "<!-- end of results -->"
 
 
@@ -37,33 +45,31 @@ def record(run: Path, config: Path) -> None:
     entry = {
         "date": result["started"][:10],
         "seeds": len(result["seeds"]),
-        "metrics": _rounded(result["metrics"]),
+        "metrics": _rounded(result["metrics"], result["task"]),
         "baselines": {
-            name: _rounded(baseline["metrics"]) for name, baseline in result["baselines"].items()
+            name: _rounded(baseline["metrics"], result["task"])
+            for name, baseline in result["baselines"].items()
         },
         "dataset_hash": result["dataset"]["hash"],
         "versions": {key: result["versions"][key] for key in ("graphcl", "torch")},
     }
     text = config.read_text()
     kept = text[: text.index("\nresults:") + 1] if "\nresults:" in text else text
-    config.write_text(kept + yaml.safe_dump({"results": [entry]}, sort_keys=False))
+    config.write_text(
+        kept
+        + yaml.safe_dump({"results": [entry]}, sort_keys=False, default_flow_style=None, width=99)
+    )
 
 
-def _rounded(metrics: dict[str, Any]) -> dict[str, dict[str, float]]:
+def _rounded(metrics: dict[str, Any], task: str) -> dict[str, dict[str, float]]:
     return {
-        name: {"mean": round(value["mean"], 5), "std": round(value["std"], 5)}
-        for name, value in metrics.items()
+        name: {part: round(metrics[name][part], 5) for part in ("mean", "std")}
+        for name in SHOWN[task]
     }
 
 
 def table() -> str:
     """One line per method and baseline of every config that has results, by protocol."""
-    shown = {
-        "node-classification": ("accuracy",),
-        "link-prediction": ("auc", "average-precision"),
-        "ranking": ("recall@20", "ndcg@20"),
-        "next-item": ("hit@10", "ndcg@10"),
-    }
     groups: dict[tuple[str, str, str], list[tuple[str, dict[str, Any], int, str]]] = {}
     for folder in ("graph", "recsys"):
         for path in sorted((ROOT / "configs" / folder).glob("*.yaml")):
@@ -79,7 +85,7 @@ def table() -> str:
                         rows.append((f"{name} (baseline)", metrics, entry["seeds"], ""))
     lines = []
     for (task, dataset, protocol), rows in groups.items():
-        metrics = [name for name in shown[task] if name in rows[0][1]]
+        metrics = [name for name in SHOWN[task] if name in rows[0][1]]
         lines += [
             f"**{task} on {dataset}**, protocol `{protocol}`",
             "",
@@ -90,14 +96,15 @@ def table() -> str:
         for name, values, seeds, link in sorted(
             rows, key=lambda row: ("baseline" in row[0], -row[1][first]["mean"])
         ):
-            cells = [_cell(name_, values[name_]) for name_ in metrics]
+            cells = [_cell(task, values[metric]) for metric in metrics]
             lines.append(f"| {name} | " + " | ".join(cells) + f" | {seeds} | {link} |")
         lines.append("")
     return "\n".join(lines)
 
 
-def _cell(metric: str, value: dict[str, float]) -> str:
-    if "@" in metric:
+def _cell(task: str, value: dict[str, float]) -> str:
+    # The field's habit: percent for accuracy and AUC, fractions for rankings.
+    if task in ("ranking", "next-item"):
         return f"{value['mean']:.4f} ± {value['std']:.4f}"
     return f"{100 * value['mean']:.2f} ± {100 * value['std']:.2f}"
 

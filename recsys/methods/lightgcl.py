@@ -82,7 +82,7 @@ class LightGCLConfig(LightGCNConfig):
 
 
 class LightGCL(LightGCN):
-    """The LightGCL recommender; see the module for equations, deviations and cost."""
+    """LightGCN contrasted with a low-rank (SVD) view of the whole graph (Cai et al. 2023)."""
 
     Config = LightGCLConfig
     config: LightGCLConfig

@@ -53,7 +53,7 @@ class LightGCNConfig(MethodConfig):
 
 
 class LightGCN(Recommender):
-    """The LightGCN recommender; see the module for equations, deviations and cost."""
+    """Linear propagation over the user-item graph, trained by BPR (He et al. 2020)."""
 
     Config = LightGCNConfig
     tasks = ("ranking", "next-item")

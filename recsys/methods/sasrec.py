@@ -59,7 +59,7 @@ class SASRecConfig(MethodConfig):
 
 
 class SASRec(Recommender):
-    """The SASRec recommender; see the module for objective, deviations and cost."""
+    """A causal transformer over histories, full cross-entropy everywhere (Kang & McAuley 2018)."""
 
     Config = SASRecConfig
     tasks = ("next-item",)
