@@ -15,38 +15,54 @@ tests find it there.
 
 from torch import nn
 
+from graphcl.losses.barlow_twins import BarlowTwins, barlow_twins
 from graphcl.losses.bootstrap import Bootstrap, bootstrap
 from graphcl.losses.bpr import BPR, bpr
+from graphcl.losses.cca_ssg import CCASSG, cca_ssg
 from graphcl.losses.cross_entropy import CrossEntropy, cross_entropy
 from graphcl.losses.decoupled_info_nce import DecoupledInfoNCE, decoupled_info_nce
 from graphcl.losses.info_nce import InfoNCE, info_nce
 from graphcl.losses.info_nce_all_nodes import InfoNCEAllNodes, info_nce_all_nodes
 from graphcl.losses.jsd import JSD, jsd
+from graphcl.losses.vicreg import VICReg, vicreg
+from graphcl.losses.wmse import WMSE, wmse
 
 LOSSES: dict[str, type[nn.Module]] = {
     "BPR": BPR,
+    "BarlowTwins": BarlowTwins,
     "Bootstrap": Bootstrap,
+    "CCASSG": CCASSG,
     "CrossEntropy": CrossEntropy,
     "DecoupledInfoNCE": DecoupledInfoNCE,
     "InfoNCE": InfoNCE,
     "InfoNCEAllNodes": InfoNCEAllNodes,
     "JSD": JSD,
+    "VICReg": VICReg,
+    "WMSE": WMSE,
 }
 
 __all__ = [
     "BPR",
+    "CCASSG",
     "JSD",
     "LOSSES",
+    "WMSE",
+    "BarlowTwins",
     "Bootstrap",
     "CrossEntropy",
     "DecoupledInfoNCE",
     "InfoNCE",
     "InfoNCEAllNodes",
+    "VICReg",
+    "barlow_twins",
     "bootstrap",
     "bpr",
+    "cca_ssg",
     "cross_entropy",
     "decoupled_info_nce",
     "info_nce",
     "info_nce_all_nodes",
     "jsd",
+    "vicreg",
+    "wmse",
 ]
