@@ -15,6 +15,7 @@ tests find it there.
 
 from torch import nn
 
+from graphcl.losses.alignment_uniformity import AlignmentUniformity, alignment_uniformity
 from graphcl.losses.barlow_twins import BarlowTwins, barlow_twins
 from graphcl.losses.bootstrap import Bootstrap, bootstrap
 from graphcl.losses.bpr import BPR, bpr
@@ -28,6 +29,7 @@ from graphcl.losses.vicreg import VICReg, vicreg
 from graphcl.losses.wmse import WMSE, wmse
 
 LOSSES: dict[str, type[nn.Module]] = {
+    "AlignmentUniformity": AlignmentUniformity,
     "BPR": BPR,
     "BarlowTwins": BarlowTwins,
     "Bootstrap": Bootstrap,
@@ -47,6 +49,7 @@ __all__ = [
     "JSD",
     "LOSSES",
     "WMSE",
+    "AlignmentUniformity",
     "BarlowTwins",
     "Bootstrap",
     "CrossEntropy",
@@ -54,6 +57,7 @@ __all__ = [
     "InfoNCE",
     "InfoNCEAllNodes",
     "VICReg",
+    "alignment_uniformity",
     "barlow_twins",
     "bootstrap",
     "bpr",
