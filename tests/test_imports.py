@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-OPERATORS = ("views", "losses", "kernels", "encoders")
+OPERATORS = ("views", "losses", "kernels", "encoders", "diagnostics")
 ABOVE = ("methods", "data", "train", "evaluate", "app", "report", "config", "resources")
 
 
@@ -71,8 +71,10 @@ def test_one_view_brings_no_config_trainer_or_recommender():
     assert not unwanted
 
 
-@pytest.mark.parametrize("package", ["graphcl.losses", "graphcl.kernels.contrast"])
-def test_losses_and_kernels_need_no_pyg(package):
+@pytest.mark.parametrize(
+    "package", ["graphcl.losses", "graphcl.kernels.contrast", "graphcl.diagnostics"]
+)
+def test_losses_kernels_and_diagnostics_need_no_pyg(package):
     assert "torch_geometric" not in loaded_after(f"import {package}")
 
 

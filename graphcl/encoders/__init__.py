@@ -1,6 +1,7 @@
 """Encoders and heads: plain `nn.Module`s and functions on tensors and sparse matrices."""
 
 from graphcl.encoders.activations import ACTIVATIONS, make_activation
+from graphcl.encoders.direct_predictor import DirectPredictor
 from graphcl.encoders.gcn import GCN, gcn_matrix
 from graphcl.encoders.heads import ProjectionHead
 from graphcl.encoders.lightgcn import bipartite_adjacency, propagate, propagate_layers
@@ -8,6 +9,7 @@ from graphcl.encoders.lightgcn import bipartite_adjacency, propagate, propagate_
 __all__ = [
     "ACTIVATIONS",
     "GCN",
+    "DirectPredictor",
     "ProjectionHead",
     "bipartite_adjacency",
     "gcn_matrix",

@@ -2,9 +2,12 @@
 
 Per-anchor values come first and the reduction ("mean", "sum", "none") second.
 Values and gradients are finite for finite input and any temperature in
-[1e-3, 10]; an anchor without candidates contributes a graph-connected 0.
+[1e-3, 10]; an anchor without candidates contributes a graph-connected 0. A
+term of the whole batch (a correlation, a uniformity) is part of every anchor's
+value, so that the mean over the anchors is the paper's loss.
 Every class carries `functional` (its twin) and `example(count, dimension,
-generator, dtype)`, random arguments of `forward`.
+generator, dtype)`, random arguments of `forward`. Arguments of `forward` that
+get no gradient are named in `detached`.
 
 To add a loss: one file, one import and one line in `LOSSES`; the contract
 tests find it there.
@@ -12,30 +15,58 @@ tests find it there.
 
 from torch import nn
 
+from graphcl.losses.alignment_uniformity import AlignmentUniformity, alignment_uniformity
+from graphcl.losses.barlow_twins import BarlowTwins, barlow_twins
+from graphcl.losses.bootstrap import Bootstrap, bootstrap
 from graphcl.losses.bpr import BPR, bpr
+from graphcl.losses.cca_ssg import CCASSG, cca_ssg
 from graphcl.losses.cross_entropy import CrossEntropy, cross_entropy
 from graphcl.losses.decoupled_info_nce import DecoupledInfoNCE, decoupled_info_nce
 from graphcl.losses.info_nce import InfoNCE, info_nce
 from graphcl.losses.info_nce_all_nodes import InfoNCEAllNodes, info_nce_all_nodes
+from graphcl.losses.jsd import JSD, jsd
+from graphcl.losses.vicreg import VICReg, vicreg
+from graphcl.losses.wmse import WMSE, wmse
 
 LOSSES: dict[str, type[nn.Module]] = {
+    "AlignmentUniformity": AlignmentUniformity,
     "BPR": BPR,
+    "BarlowTwins": BarlowTwins,
+    "Bootstrap": Bootstrap,
+    "CCASSG": CCASSG,
     "CrossEntropy": CrossEntropy,
     "DecoupledInfoNCE": DecoupledInfoNCE,
     "InfoNCE": InfoNCE,
     "InfoNCEAllNodes": InfoNCEAllNodes,
+    "JSD": JSD,
+    "VICReg": VICReg,
+    "WMSE": WMSE,
 }
 
 __all__ = [
     "BPR",
+    "CCASSG",
+    "JSD",
     "LOSSES",
+    "WMSE",
+    "AlignmentUniformity",
+    "BarlowTwins",
+    "Bootstrap",
     "CrossEntropy",
     "DecoupledInfoNCE",
     "InfoNCE",
     "InfoNCEAllNodes",
+    "VICReg",
+    "alignment_uniformity",
+    "barlow_twins",
+    "bootstrap",
     "bpr",
+    "cca_ssg",
     "cross_entropy",
     "decoupled_info_nce",
     "info_nce",
     "info_nce_all_nodes",
+    "jsd",
+    "vicreg",
+    "wmse",
 ]

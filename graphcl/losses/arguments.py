@@ -48,6 +48,33 @@ def check_two_views(z1: Tensor, z2: Tensor) -> None:
         )
 
 
+def check_weight(name: str, weight: float) -> None:
+    """Raise unless the weight of a term is finite and at least 0."""
+    if not 0 <= weight < float("inf"):
+        raise ArgumentError(f"{name} must be a finite number of at least 0; got {weight}")
+
+
+def check_above_zero(name: str, value: float) -> None:
+    """Raise unless finite and above 0."""
+    if not 0 < value < float("inf"):
+        raise ArgumentError(f"{name} must be a finite number above 0; got {value}")
+
+
+def negative_columns(positive_scores: Tensor, negative_scores: Tensor) -> Tensor:
+    """Negative scores as (n, k), for positive scores (n,); raise for other shapes."""
+    if positive_scores.dim() != 1 or negative_scores.dim() not in (1, 2):
+        raise ArgumentError(
+            "positive_scores must be (n,) and negative_scores (n,) or (n, k); got "
+            f"{tuple(positive_scores.shape)} and {tuple(negative_scores.shape)}"
+        )
+    if negative_scores.shape[0] != positive_scores.shape[0]:
+        raise ArgumentError(
+            f"negative_scores must have {positive_scores.shape[0]} rows, one per positive; "
+            f"got {negative_scores.shape[0]}"
+        )
+    return negative_scores[:, None] if negative_scores.dim() == 1 else negative_scores
+
+
 def check_reduction(reduction: str) -> None:
     """Raise unless the reduction is one of mean, sum, none."""
     if reduction not in ("mean", "sum", "none"):

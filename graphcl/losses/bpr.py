@@ -5,24 +5,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from graphcl.errors import ArgumentError
-from graphcl.losses.arguments import check_reduction, reduce
+from graphcl.losses.arguments import check_reduction, negative_columns, reduce
 
 
 def bpr(positive_scores: Tensor, negative_scores: Tensor, *, reduction: str = "mean") -> Tensor:
     """Functional twin of `BPR`; the same arguments."""
-    if positive_scores.dim() != 1 or negative_scores.dim() not in (1, 2):
-        raise ArgumentError(
-            "positive_scores must be (n,) and negative_scores (n,) or (n, k); got "
-            f"{tuple(positive_scores.shape)} and {tuple(negative_scores.shape)}"
-        )
-    if negative_scores.shape[0] != positive_scores.shape[0]:
-        raise ArgumentError(
-            f"negative_scores must have {positive_scores.shape[0]} rows, one per positive; "
-            f"got {negative_scores.shape[0]}"
-        )
-    if negative_scores.dim() == 1:
-        negative_scores = negative_scores[:, None]
+    negative_scores = negative_columns(positive_scores, negative_scores)
     margins = positive_scores[:, None] - negative_scores
     # log-sigmoid is exact for every margin; softplus turns linear above 20.
     values = -torch.nn.functional.logsigmoid(margins).sum(dim=1) / max(margins.shape[1], 1)

@@ -22,12 +22,22 @@ tempered = pytest.mark.parametrize(
 
 def example(name: str, count: int = 12, dtype: torch.dtype = torch.float64) -> list[Tensor]:
     inputs = LOSSES[name].example(count, 6, torch.Generator().manual_seed(0), dtype)
-    return [part.requires_grad_() if part.is_floating_point() else part for part in inputs]
+    arguments = list(inspect.signature(LOSSES[name].forward).parameters)[1:]
+    return [
+        part.requires_grad_(part.is_floating_point() and argument not in detached(name))
+        for argument, part in zip(arguments, inputs, strict=False)
+    ]
+
+
+def detached(name: str) -> tuple[str, ...]:
+    return getattr(LOSSES[name], "detached", ())
 
 
 def changed(inputs: list[Tensor], factor: float) -> list[Tensor]:
     return [
-        (part.detach() * factor).requires_grad_() if part.is_floating_point() else part
+        (part.detach() * factor).requires_grad_(part.requires_grad)
+        if part.is_floating_point()
+        else part
         for part in inputs
     ]
 
@@ -103,6 +113,21 @@ def test_every_input_receives_a_gradient(name: str) -> None:
 
 
 @everyone
+def test_detached_inputs_receive_none(name: str) -> None:
+    inputs = dict(
+        zip(
+            inspect.signature(LOSSES[name].forward).parameters, [None, *example(name)], strict=False
+        )
+    )
+    assert set(detached(name)) <= set(inputs)
+    targets = [inputs[argument].requires_grad_() for argument in detached(name)]
+    if not targets:
+        return
+    value = LOSSES[name]()(*list(inputs.values())[1:])
+    assert torch.autograd.grad(value, targets, allow_unused=True) == (None,) * len(targets)
+
+
+@everyone
 def test_gradient_is_right(name: str) -> None:
     inputs = example(name, count=4)
     assert torch.autograd.gradcheck(LOSSES[name](), inputs)
@@ -136,7 +161,9 @@ def test_finite_for_zero_tiny_and_large_input(name: str, factor: float) -> None:
 @everyone
 def test_finite_for_identical_rows(name: str) -> None:
     inputs = [
-        torch.ones_like(part).requires_grad_() if part.is_floating_point() else part
+        torch.ones_like(part, requires_grad=part.requires_grad)
+        if part.is_floating_point()
+        else part
         for part in example(name, 30, torch.float32)
     ]
     assert_finite(LOSSES[name](), inputs)
