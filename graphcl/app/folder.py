@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import io
 import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +17,7 @@ import yaml
 
 from graphcl.atomic import write_bytes, write_json, write_text
 from graphcl.config import read_yaml
-from graphcl.errors import CheckpointError, ConfigError, OutputError
+from graphcl.errors import CheckpointError, OutputError
 from graphcl.train.checkpoint import CheckpointFolder
 
 
@@ -26,34 +31,83 @@ class RunFolder:
         self.result = path / "result.json"
         self.snapshot = path / "snapshot.npz"
 
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the folder, made if need be, so that two processes never write one run.
+
+        A folder that is still empty at the end is removed again.
+
+        Raises:
+            OutputError: the folder cannot be made, or another process holds it.
+        """
+        try:
+            if self.path.exists() and not self.path.is_dir():
+                raise OutputError(f"the output folder '{self.path}' is a file")
+            self.path.mkdir(parents=True, exist_ok=True)
+            descriptor = os.open(self.path, os.O_RDONLY)
+        except OSError as error:
+            if isinstance(error, OutputError):
+                raise
+            raise OutputError(f"cannot write '{self.path}': {error.strerror}") from None
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(descriptor)
+            raise OutputError(f"another process is writing to '{self.path}'") from None
+        try:
+            yield
+        finally:
+            os.close(descriptor)
+            with contextlib.suppress(OSError):
+                self.path.rmdir()
+
+    def stored_seeds(self) -> list[int]:
+        """The seeds of the run that is in the folder, [] if there is none."""
+        if not self.config.exists():
+            return []
+        return list(read_yaml(self.config).get("seeds", []))
+
     def open(self, specification: dict[str, Any], resume: bool) -> None:
-        """Create the folder, or check that it holds the same run when resuming.
+        """Start the run, or check that the folder holds the same run when resuming.
 
         Raises:
             OutputError: it cannot be written, or it holds something and `resume` is false.
             CheckpointError: it holds another configuration; the message shows the difference.
         """
-        if self.path.exists() and not self.path.is_dir():
-            raise OutputError(f"the output folder '{self.path}' is a file")
-        if self.path.exists() and any(self.path.iterdir()):
+        if any(self.path.iterdir()):
             if not resume:
                 raise OutputError(
                     f"the output folder '{self.path}' is not empty; "
                     "give another --out, or --resume to continue it"
                 )
             self._check_same(specification)
+            for leftover in self.path.rglob(".*.safetensors.*"):
+                leftover.unlink()  # of a write that was killed
         write_text(self.config, yaml.safe_dump(specification, sort_keys=False))
 
     def checkpoints(self, seed: int) -> CheckpointFolder:
         """The checkpoint folder of one seed."""
         return CheckpointFolder(self.path / "checkpoints" / f"seed-{seed}")
 
-    def finished_seed(self, seed: int) -> dict[str, Any] | None:
-        """What `finish_seed` stored, or None while the seed is unfinished."""
+    def finished_seed(self, seed: int, fingerprint: str) -> dict[str, Any] | None:
+        """What `finish_seed` stored, or None while the seed is unfinished.
+
+        A damaged record counts as unfinished: the seed's checkpoint is still there.
+
+        Raises:
+            CheckpointError: the seed was run on other data or with other settings.
+        """
         path = self._seed_result(seed)
-        if not path.exists():
+        try:
+            record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            stored = record["fingerprint"]
+        except (OSError, ValueError, KeyError, TypeError):
             return None
-        record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        if stored != fingerprint:
+            raise CheckpointError(
+                f"seed {seed} in '{self.path}' was run on other data or with other settings; "
+                "give another --out"
+            )
         return record
 
     def finish_seed(self, seed: int, record: dict[str, Any]) -> None:
@@ -98,19 +152,6 @@ def choose_folder(method: str, dataset: str, resume: bool, root: Path = Path("ru
             break
         chosen = following
     return chosen
-
-
-def latest_record(path: Path) -> dict[str, Any]:
-    """The `result.json` of a run.
-
-    Raises:
-        ConfigError: it is missing or unreadable.
-    """
-    try:
-        record: dict[str, Any] = json.loads((path / "result.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"'{path}' holds no readable result.json: {error}") from None
-    return record
 
 
 def _differences(before: Any, now: Any, key: str = "") -> list[str]:

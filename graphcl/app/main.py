@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -30,7 +31,7 @@ DataRoot = Annotated[
 def _options(
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of errors.")] = False,
 ) -> None:
-    """Options before the command's name; `main` reads --debug itself."""
+    """Documents --debug, which `main` reads itself wherever it stands."""
 
 
 @app.command()
@@ -55,7 +56,6 @@ def run(
         float, typer.Option(min=0, help="Seconds between two checkpoints.")
     ] = 10.0,
     data_root: DataRoot = None,
-    debug: Annotated[bool, typer.Option("--debug", hidden=True)] = False,
 ) -> None:
     """Train METHOD on DATASET, test it once per seed, and write a run folder."""
     from rich.console import Console
@@ -163,19 +163,42 @@ def data_check(
     check_datasets(names, data_root)
 
 
+INTERRUPTED = 130
+"""What typer turns a KeyboardInterrupt into."""
+
+# The base of typer's own complaints about arguments; typer exports only this subclass.
+_UsageError: type[Exception] = typer.BadParameter.__mro__[1]
+
+
 def main() -> None:
     """Run the command line; an error that a user can cause is one sentence and exit code 2."""
     # Threads that wait for each other by spinning lose a busy machine's time slices: an
     # epoch on two cores took eight times as long. Read by OpenMP when torch is imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    signal.signal(signal.SIGTERM, _interrupt)
     debug = "--debug" in sys.argv[1:]
+    arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
     try:
-        app()
-    except GraphclError as error:
+        code = app(arguments, standalone_mode=False)
+    except (GraphclError, _UsageError, OSError) as error:
         if debug:
             raise
-        typer.secho(f"error: {error}", err=True, fg="red")
+        typer.secho(f"error: {_sentence(error)}", err=True, fg="red")
         sys.exit(2)
-    except KeyboardInterrupt:
-        typer.secho("stopped; continue with the same command and --resume", err=True)
-        sys.exit(130)
+    if code == INTERRUPTED:
+        typer.secho("stopped; the same command with --resume continues a run", err=True)
+    sys.exit(code)
+
+
+def _interrupt(number: int, frame: object) -> None:
+    # Temporary files are removed and the reason is said, as for Ctrl-C.
+    raise KeyboardInterrupt
+
+
+def _sentence(error: Exception) -> str:
+    if isinstance(error, GraphclError):
+        return str(error)
+    if isinstance(error, OSError):
+        return f"{error.strerror or error}: '{error.filename}'"
+    text: str = error.format_message()  # type: ignore[attr-defined]
+    return " ".join(text.split())

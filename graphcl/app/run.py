@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,8 @@ from graphcl.app.folder import RunFolder
 from graphcl.app.progress import ProgressDisplay
 from graphcl.app.settings import RunSpecification
 from graphcl.atomic import write_json
-from graphcl.config import fingerprint
+from graphcl.config import fingerprint as fingerprint_of
+from graphcl.errors import ConfigError
 from graphcl.evaluate.contract import Split
 from graphcl.methods.contract import Method
 from graphcl.train.log import RunLog
@@ -41,20 +43,48 @@ def run(
     Raises:
         GraphclError: anything a user can cause; finished seeds and checkpoints are kept.
     """
-    # Data first: a missing data set must not leave an empty run folder behind.
+    # Data and model first: a mistake in them must not leave a run folder behind.
     split = _load(specification, specification.seeds[0], data_root)
-    folder.open(specification.as_dict(), resume)
+    specification.method_class(specification.settings, split.train)
+    with folder.locked():
+        if resume:
+            seeds = dict.fromkeys([*folder.stored_seeds(), *specification.seeds])
+            specification = replace(specification, seeds=tuple(seeds))
+        folder.open(specification.as_dict(), resume)
+        return _run_seeds(
+            specification, split, folder, display,
+            resume=resume, data_root=data_root, save_embeddings=save_embeddings,
+            checkpoint_seconds=checkpoint_seconds,
+        )  # fmt: skip
+
+
+def _run_seeds(
+    specification: RunSpecification,
+    split: Split,
+    folder: RunFolder,
+    display: ProgressDisplay,
+    *,
+    resume: bool,
+    data_root: Path | None,
+    save_embeddings: bool,
+    checkpoint_seconds: float,
+) -> dict[str, Any]:
     started = datetime.now(UTC).isoformat(timespec="seconds")
     records: list[dict[str, Any]] = []
     baselines: dict[str, list[Metrics]] = {name: [] for name in _baselines(specification)}
     for position, seed in enumerate(specification.seeds):
-        record = folder.finished_seed(seed) if resume else None
+        fingerprint = _fingerprint(specification, split, seed)
+        record = folder.finished_seed(seed, fingerprint) if resume else None
+        if record and save_embeddings and position == 0:
+            raise ConfigError(
+                "--embeddings saves the first seed's, which is finished; give another --out"
+            )
         if record is None:
             if position:
                 split = _load(specification, seed, data_root)
             record = _run_seed(
                 specification, split, seed, folder, display,
-                resume=resume, checkpoint_seconds=checkpoint_seconds,
+                fingerprint=fingerprint, resume=resume, checkpoint_seconds=checkpoint_seconds,
                 snapshot=position == 0, save_embeddings=save_embeddings and position == 0,
                 log_start=records[-1]["log_position"] if records else 0,
             )  # fmt: skip
@@ -95,26 +125,31 @@ def _run_seed(
     folder: RunFolder,
     display: ProgressDisplay,
     *,
+    fingerprint: str,
     resume: bool,
     checkpoint_seconds: float,
     snapshot: bool,
     save_embeddings: bool,
     log_start: int,
 ) -> dict[str, Any]:
-    clock = time.perf_counter()
+    clock, seconds_before = time.perf_counter(), 0.0
     generator = seed_everything(seed)
     method: Method = specification.method_class(specification.settings, split.train)
-    record: dict[str, Any] = {"seed": seed, "epochs": 0, "best_epoch": None, "validation": {}}
+    record: dict[str, Any] = {
+        "seed": seed, "fingerprint": fingerprint,
+        "epochs": 0, "best_epoch": None, "validation": {},
+    }  # fmt: skip
     if method.trainable:
         checkpoints = folder.checkpoints(seed)
-        checkpoint = checkpoints.load_last() if resume else None
+        checkpoint = checkpoints.load_last(fingerprint) if resume else None
         if checkpoint:
             log_start = checkpoint.state["log_position"]
+            seconds_before = checkpoint.state["progress"]["seconds"]
         with RunLog(folder.log, log_start) as log, display.seed(seed, method) as listener:
             trainer = Trainer(
                 method, specification.task, split,
                 seed=seed, generator=generator, folder=checkpoints, log=log,
-                fingerprint=_fingerprint(specification, split, seed),
+                fingerprint=fingerprint,
                 checkpoint_seconds=checkpoint_seconds, listener=listener,
             )  # fmt: skip
             if checkpoint:
@@ -133,7 +168,7 @@ def _run_seed(
     if save_embeddings:
         folder.write_embeddings(method.embed(split.train).numpy(force=True))
     record["parameters"] = sum(parameter.numel() for parameter in method.parameters())
-    record["seconds"] = round(time.perf_counter() - clock, 2)
+    record["seconds"] = round(seconds_before + time.perf_counter() - clock, 2)
     record["baselines"] = {}
     record["log_position"] = log_start
     return record
@@ -150,7 +185,7 @@ def _run_baseline(name: str, specification: RunSpecification, split: Split, seed
 
 def _fingerprint(specification: RunSpecification, split: Split, seed: int) -> str:
     described = {**specification.as_dict(), "seeds": seed, "dataset": split.dataset}
-    return fingerprint(described)
+    return fingerprint_of(described)
 
 
 def _result(

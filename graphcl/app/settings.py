@@ -11,6 +11,7 @@ from pydantic import Field
 
 from graphcl.app.catalogue import load_class, method_table, task_table
 from graphcl.config import Config, configure, parse_override, read_yaml
+from graphcl.data import card_names
 from graphcl.errors import ConfigError, unknown_name
 from graphcl.resources import configs_folder
 
@@ -30,6 +31,9 @@ class ConfigFile(Config):
     note: str = ""
     settings: dict[str, Any] = Field(default_factory=dict)
     results: list[dict[str, Any]] = Field(default_factory=list)
+
+
+LARGEST_SEED = 2**32
 
 
 @dataclass(frozen=True)
@@ -102,7 +106,7 @@ def specify(
     return RunSpecification(
         method=method,
         method_class=method_class,
-        dataset=dataset,
+        dataset=_absolute(dataset),
         task=task_object,
         protocol=task_object.resolve_protocol(protocol),
         seeds=_seed_list(seeds_wanted),
@@ -126,6 +130,14 @@ def find_config(method: str, dataset: str, task: str) -> Path | None:
     return candidates[0] if candidates else None
 
 
+def _absolute(dataset: str) -> str:
+    # A run that is resumed from another working folder is still the same run.
+    path = Path(dataset)
+    if dataset in card_names() or not path.exists():
+        return dataset
+    return str(path.resolve())
+
+
 def _same(what: str, in_file: str, given: str, path: Path) -> None:
     if in_file != given:
         raise ConfigError(f"'{path}' is for the {what} '{in_file}' (got '{given}')")
@@ -133,6 +145,9 @@ def _same(what: str, in_file: str, given: str, path: Path) -> None:
 
 def _seed_list(seeds: int | list[int]) -> tuple[int, ...]:
     chosen = tuple(range(seeds)) if isinstance(seeds, int) else tuple(seeds)
-    if not chosen or len(set(chosen)) != len(chosen) or min(chosen) < 0:
-        raise ConfigError(f"seeds must be at least one, distinct and not negative (got {seeds})")
+    distinct = len(set(chosen)) == len(chosen)
+    if not chosen or not distinct or min(chosen) < 0 or max(chosen) >= LARGEST_SEED:
+        raise ConfigError(
+            f"seeds must be at least one, distinct, not negative and below 2^32 (got {seeds})"
+        )
     return chosen

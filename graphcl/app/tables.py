@@ -7,6 +7,7 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from graphcl.app.catalogue import method_table, operator_table, summary, task_table
 from graphcl.errors import unknown_name
@@ -53,3 +54,4 @@ def print_comparison(console: Console, folders: Sequence[Path]) -> None:
 
     for table in comparison_table(read_runs(folders)):
         console.print(terminal_table(table))
+        console.print(Text(" ".join(table.sentences)), style="dim")

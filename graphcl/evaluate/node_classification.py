@@ -64,6 +64,11 @@ class NodeClassification(Task):
         if data.y is None:
             raise DataError(f"'{dataset}' has no labels, so nodes cannot be classified")
         masks = split_nodes(data, name, seed)
+        if data.y[masks.train].unique().numel() < 2:
+            raise DataError(
+                f"the training nodes of '{dataset}' are of one class only, so there is nothing "
+                "to tell apart; at least two are needed"
+            )
         seen = masks.train | masks.validation
         targets = NodeTargets(
             torch.where(seen, data.y, -1), masks.train, masks.validation, masks.validation
@@ -120,7 +125,10 @@ def _probe(embeddings: Tensor, targets: NodeTargets) -> dict[str, float]:
 
 
 def unlabelled(data: Any, edge_index: Tensor | None = None) -> Any:
-    """A new `Data` with only features and edges: all that a method may see."""
+    """A new `Data` with only features and edges: all that a method may see.
+
+    Edge weights stay behind: the methods here are defined on unweighted graphs.
+    """
     from torch_geometric.data import Data
 
     edges = data.edge_index if edge_index is None else edge_index
@@ -130,12 +138,12 @@ def unlabelled(data: Any, edge_index: Tensor | None = None) -> Any:
 def describe_graph(name: str, data: Any, content_hash: str) -> dict[str, Any]:
     """Name, hash and sizes of a graph, for `result.json`."""
     return {
-        "name": Path(name).name,
+        "name": getattr(data, "name", None) or Path(name).resolve().name,
         "hash": content_hash,
         "nodes": int(data.num_nodes),
         "edges": int(data.edge_index.shape[1]) // 2,
         "features": int(data.x.shape[1]),
-        **({} if data.y is None else {"classes": int(data.y.max()) + 1}),
+        **({} if data.y is None else {"classes": int(data.y[data.y >= 0].unique().numel())}),
     }
 
 

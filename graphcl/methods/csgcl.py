@@ -75,7 +75,7 @@ class CSGCLConfig(MethodConfig):
     resolution: float = tunable(1.0, low=0.3, high=3.0, log=True, gt=0)
     directed_views: bool = False
     normalise_features: bool = True
-    """Scale every node's features to sum 1, as the authors' code does."""
+    """Scale every node's (non-negative) features to sum 1, as the authors' code does."""
 
 
 @dataclass(frozen=True)
@@ -101,13 +101,13 @@ class CSGCL(Method):
             method=config.communities, resolution=config.resolution, seed=0,
         )  # fmt: skip
         self.strength = community_strength(data.edge_index, labels)[labels]
-        features = scale_features(data.x) if config.normalise_features else data.x
-        self.features = prepare_features(features, scale=False)
+        self.features = prepare_features(data.x, scale=config.normalise_features)
+        dense = scale_features(data.x) if config.normalise_features else data.x
         # The probabilities stay the same for the whole training; only the draws change.
         self.views = [
             CommunalView(
                 community_keep_probability(data.edge_index, labels, self.strength, edge_rate),
-                community_mask_probability(features, self.strength, feature_rate),
+                community_mask_probability(dense, self.strength, feature_rate),
             )
             for edge_rate, feature_rate in (
                 (config.drop_edges_1, config.mask_features_1),
@@ -137,7 +137,10 @@ class CSGCL(Method):
     @torch.no_grad()
     def embed(self, data: Any) -> Tensor:
         """Encoder output (N, dimension) on the un-augmented graph."""
-        embedding: Tensor = self.encoder(self.features, data.edge_index)
+        features = self.features
+        if data is not self.data:
+            features = prepare_features(data.x, scale=self.config.normalise_features)
+        embedding: Tensor = self.encoder(features, data.edge_index)
         return embedding
 
     def _encode_view(self, data: Any, view: CommunalView, generator: torch.Generator) -> Tensor:

@@ -11,8 +11,12 @@ SPARSE_BELOW = 0.1
 def scale_features(x: Tensor) -> Tensor:
     """Every row of x (N, F) divided by its sum, where the sum is above 1.
 
-    What PyG calls NormalizeFeatures, and what GRACE, GCA and CSGCL train on.
+    For counts and bags of words this is PyG's NormalizeFeatures, which GRACE, GCA and
+    CSGCL train on. Features with negative values are returned as they are: their sums
+    say nothing about their size.
     """
+    if bool((x < 0).any()):
+        return x
     return x / x.sum(dim=1, keepdim=True).clamp(min=1)
 
 

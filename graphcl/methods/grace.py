@@ -53,7 +53,7 @@ class GRACEConfig(MethodConfig):
     mask_features_2: float = tunable(0.4, low=0.0, high=0.8, ge=0, le=1)
     temperature: float = tunable(0.4, low=0.1, high=1.0, ge=1e-3, le=10)
     normalise_features: bool = True
-    """Scale every node's features to sum 1, as the authors' code does."""
+    """Scale every node's (non-negative) features to sum 1, as the authors' code does."""
 
 
 class GRACE(Method):
@@ -83,7 +83,10 @@ class GRACE(Method):
     @torch.no_grad()
     def embed(self, data: Any) -> Tensor:
         """Encoder output (N, dimension) on the un-augmented graph."""
-        embedding: Tensor = self.encoder(self.features, data.edge_index)
+        features = self.features
+        if data is not self.data:
+            features = prepare_features(data.x, scale=self.config.normalise_features)
+        embedding: Tensor = self.encoder(features, data.edge_index)
         return embedding
 
     def _encode_view(

@@ -27,8 +27,6 @@ def terminal_table(table: ComparisonTable, *, notes: bool = False) -> Table:
         pad_edge=False,
         # Text, not str: names from a result are never read as rich markup.
         title=Text(table.title, style="bold"),
-        caption=Text(" ".join(table.sentences)),
-        caption_justify="left",
     )
     longest = max((len(row.method) for row in table.rows), default=0)
     for index, heading in enumerate(table.header):

@@ -8,6 +8,7 @@ damaged after it was written can be passed over, and the best model by validatio
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -55,7 +56,7 @@ def save_checkpoint(path: Path, tensors: Mapping[str, Tensor], state: Mapping[st
         if tensor.data_ptr() in seen:
             contiguous[name] = tensor.clone()
         seen.add(tensor.data_ptr())
-    metadata = {"format": FORMAT, "state": json.dumps(state)}
+    metadata = {"format": FORMAT, "state": json.dumps(state), "sha256": _digest(contiguous)}
     write_bytes(path, save(contiguous, metadata=metadata))
 
 
@@ -75,11 +76,22 @@ def load_checkpoint(path: Path) -> Checkpoint:
                 )
             state = json.loads(metadata["state"])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            if metadata["sha256"] != _digest(tensors):
+                raise CheckpointError(f"'{path}' is damaged: its tensors do not match its sha256")
     except FileNotFoundError:
         raise CheckpointError(f"there is no checkpoint '{path}'") from None
     except (SafetensorError, OSError, KeyError, ValueError) as error:
         raise CheckpointError(f"'{path}' is damaged or not a checkpoint: {error}") from None
     return Checkpoint(tensors, state)
+
+
+def _digest(tensors: Mapping[str, Tensor]) -> str:
+    # safetensors checks its header only; a flipped bit in a weight would pass silently.
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        digest.update(name.encode())
+        digest.update(tensors[name].reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
 
 
 class CheckpointFolder:
@@ -98,19 +110,28 @@ class CheckpointFolder:
             self.last.replace(self.previous)
         save_checkpoint(self.last, tensors, state)
 
-    def load_last(self) -> Checkpoint | None:
+    def load_last(self, fingerprint: str) -> Checkpoint | None:
         """The newest readable checkpoint, or None when there is none at all.
 
         Raises:
-            CheckpointError: files exist but none of them is readable.
+            CheckpointError: files exist but none of them is readable, or it belongs to a
+                configuration or data set with another fingerprint.
         """
         failure: CheckpointError | None = None
         for path in (self.last, self.previous):
             if path.exists():
                 try:
-                    return load_checkpoint(path)
+                    checkpoint = load_checkpoint(path)
                 except CheckpointError as error:
                     failure = failure or error
+                    continue
+                if checkpoint.state.get("fingerprint") != fingerprint:
+                    raise CheckpointError(
+                        f"'{path}' belongs to another configuration or other data "
+                        f"(got fingerprint {checkpoint.state.get('fingerprint')}, "
+                        f"this run has {fingerprint})"
+                    )
+                return checkpoint
         if failure is not None:
             raise failure
         return None

@@ -23,7 +23,8 @@ class RunLog:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._file = path.open("ab")
-            self._file.truncate(position)
+            # A log that was lost or cut is not padded up to its old length.
+            self._file.truncate(min(position, self._file.tell()))
         except OSError as error:
             raise OutputError(f"cannot write '{path}': {error.strerror or error}") from None
 

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from graphcl.errors import CheckpointError, NonFiniteError
+from graphcl.errors import NonFiniteError
 from graphcl.evaluate.contract import Split, Task
 from graphcl.methods.contract import Method
 from graphcl.train.checkpoint import (
@@ -37,6 +37,7 @@ class Progress:
     best_metrics: dict[str, float] = field(default_factory=dict)
     evaluations_since_best: int = 0
     seconds: float = 0.0
+    """Wall time of training and validation, over all resumed parts."""
     stopped: str | None = None
 
 
@@ -77,6 +78,7 @@ class Trainer:
         self.checkpoint_seconds = checkpoint_seconds
         self.listener = listener
         self.progress = Progress()
+        self._clock = time.monotonic()
         self.optimizer = method.optimizer()
 
     def fit(self) -> Progress:
@@ -87,7 +89,7 @@ class Trainer:
                 part, the step and the last good checkpoint.
         """
         config = self.method.config
-        last_save = time.monotonic()
+        last_save = self._clock = time.monotonic()
         finished_before = self.progress.stopped is not None
         while self.progress.stopped is None and self.progress.epoch < config.epochs:
             self._train_epoch(self.progress.epoch + 1)
@@ -115,6 +117,7 @@ class Trainer:
 
     def save(self) -> None:
         """Write the full state as the `last` checkpoint."""
+        self._count_time()
         tensors: dict[str, Tensor] = {
             **_prefixed("model", self.method.state_dict()),
             **_prefixed("optimizer", optimizer_tensors(self.optimizer)),
@@ -123,22 +126,21 @@ class Trainer:
         self.folder.save_last(tensors, self._state())
 
     def resume(self, checkpoint: Checkpoint) -> None:
-        """Continue from `checkpoint`.
+        """Continue from `checkpoint`, which `CheckpointFolder.load_last` gave.
 
         Raises:
-            CheckpointError: it belongs to another configuration or model.
+            CheckpointError: it does not fit the model.
         """
-        if checkpoint.state.get("fingerprint") != self.fingerprint:
-            raise CheckpointError(
-                f"the checkpoint in '{self.folder.folder}' belongs to another configuration "
-                f"(got fingerprint {checkpoint.state.get('fingerprint')}, this run has "
-                f"{self.fingerprint})"
-            )
         restore_model(self.method, checkpoint.part("model"), self.folder.last)
         groups = checkpoint.state["optimizer_groups"]
         restore_optimizer(self.optimizer, checkpoint.part("optimizer"), groups)
         restore_random_state(self.generator, checkpoint.part("random"))
         self.progress = Progress(**checkpoint.state["progress"])
+
+    def _count_time(self) -> None:
+        now = time.monotonic()
+        self.progress.seconds += now - self._clock
+        self._clock = now
 
     def _state(self) -> dict[str, Any]:
         return {
@@ -163,7 +165,6 @@ class Trainer:
         means = {name: total / steps for name, total in totals.items()}
         seconds = time.perf_counter() - started
         self.progress.epoch = epoch
-        self.progress.seconds += seconds
         self.log.write(
             {"seed": self.seed, "epoch": epoch, "loss": means, "seconds": round(seconds, 4)}
         )

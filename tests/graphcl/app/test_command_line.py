@@ -240,3 +240,63 @@ def test_help_and_list_take_less_than_half_a_second(arguments):
         return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
     assert min(seconds() for _ in range(3)) < 0.5
+
+
+def test_resume_never_drops_or_mixes_seeds(command, tiny_graph, tmp_path):
+    graph = shutil.copytree(tiny_graph, tmp_path / "graph")
+    out = tmp_path / "run"
+    run = ["run", "raw-features", graph, "--out", out]
+    assert command(*run, "--seeds", 2)[0] == 0
+    assert command(*run, "--resume")[0] == 0
+    assert json.loads((out / "result.json").read_text())["seeds"] == [0, 1]
+    # A damaged record of a seed is measured again.
+    (out / "checkpoints" / "seed-1" / "result.json").write_text('{"a": ')
+    before = json.loads((out / "result.json").read_text())["metrics"]
+    assert command(*run, "--resume")[0] == 0
+    assert json.loads((out / "result.json").read_text())["metrics"] == before
+    add_edge("0,59\n")(graph)
+    refused(command(*run, "--resume", "--seeds", 3), "seed 0", "other data")
+
+
+def test_a_folder_has_one_writer(command, tiny_graph, tmp_path):
+    from graphcl.app.folder import RunFolder
+
+    with RunFolder(tmp_path / "run").locked():
+        refused(
+            command("run", "raw-features", tiny_graph, "--out", tmp_path / "run"),
+            "another process",
+        )
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_mistake_in_the_model_leaves_no_folder(command, tiny_log, tmp_path):
+    out = tmp_path / "out"
+    refused(command("run", "sasrec", tiny_log, "--out", out, "--set", "heads=3"))
+    assert not out.exists()
+
+
+def test_one_class_is_nothing_to_classify(command, tiny_graph, tmp_path):
+    graph = shutil.copytree(tiny_graph, tmp_path / "graph")
+    (graph / "labels.csv").write_text("label\n" + "1\n" * 60)
+    refused(command("run", "grace", graph, "--out", tmp_path / "out"), "one class")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["run", "grace", "cora", "--seeds", "0"], ["report"], ["run", "grace", "cora", "--nonsense"]],
+)
+def test_wrong_usage_is_one_sentence_too(command, arguments):
+    refused(command(*arguments))
+
+
+def test_an_interrupt_says_how_to_go_on(command, tiny_graph, tmp_path, monkeypatch):
+    from graphcl.train.loop import Trainer
+
+    def interrupted(self):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Trainer, "fit", interrupted)
+    code, _, text = command("run", "grace", tiny_graph, "--out", tmp_path / "run")
+    assert code == 130
+    assert "--resume" in text

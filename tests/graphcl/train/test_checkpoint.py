@@ -46,8 +46,9 @@ def test_tied_weights_are_saved(tmp_path):
         lambda content: pickle.dumps({"weights": [1, 2]}),
         lambda content: save({"x": torch.ones(1)}, metadata={"format": "another"}),
         lambda content: save({"x": torch.ones(1)}),
+        lambda content: content[:-5] + bytes([content[-5] ^ 1]) + content[-4:],
     ],
-    ids=["truncated", "empty", "huge header", "pickle", "foreign", "no metadata"],
+    ids=["truncated", "empty", "huge header", "pickle", "foreign", "no metadata", "flipped bit"],
 )
 def test_damaged_or_foreign_files_are_named(tmp_path, damage):
     path = tmp_path / "a.safetensors"
@@ -70,15 +71,15 @@ def test_a_pickle_runs_no_code(tmp_path):
 
 def test_a_damaged_last_falls_back_to_previous(tmp_path):
     folder = CheckpointFolder(tmp_path)
-    assert folder.load_last() is None
-    folder.save_last(tensors(1), {"epoch": 1})
-    folder.save_last(tensors(2), {"epoch": 2})
-    assert folder.load_last().state == {"epoch": 2}
+    assert folder.load_last("x") is None
+    folder.save_last(tensors(1), {"epoch": 1, "fingerprint": "x"})
+    folder.save_last(tensors(2), {"epoch": 2, "fingerprint": "x"})
+    assert folder.load_last("x").state["epoch"] == 2
     folder.last.write_bytes(b"torn")
-    assert folder.load_last().state == {"epoch": 1}
+    assert folder.load_last("x").state["epoch"] == 1
     folder.previous.write_bytes(b"torn as well")
     with pytest.raises(CheckpointError, match="last"):
-        folder.load_last()
+        folder.load_last("x")
 
 
 def test_a_failed_write_keeps_the_old_file(tmp_path, monkeypatch):

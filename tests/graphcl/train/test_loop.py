@@ -91,7 +91,7 @@ def test_non_finite_part_is_named_with_step_and_checkpoint(tmp_path):
     run = trainer(tmp_path, [0.1] * 9, data={"nan at": 3}, epochs=9)
     with pytest.raises(NonFiniteError, match=r"'bad' is nan at epoch 3, step 1.*last\.safetensors"):
         run.fit()
-    assert run.folder.load_last().state["progress"]["epoch"] == 2
+    assert run.folder.load_last("this").state["progress"]["epoch"] == 2
 
 
 def test_non_finite_gradient_names_the_parameter(tmp_path):
@@ -104,10 +104,8 @@ def test_non_finite_gradient_names_the_parameter(tmp_path):
 def test_a_checkpoint_of_another_configuration_is_refused(tmp_path):
     run = trainer(tmp_path, [0.1] * 2, epochs=2)
     run.fit()
-    other = trainer(tmp_path, [0.1] * 2, epochs=2)
-    other.fingerprint = "other"
     with pytest.raises(CheckpointError, match="another configuration"):
-        other.resume(run.folder.load_last())
+        run.folder.load_last("other")
 
 
 def test_log_has_one_line_per_epoch_and_evaluation(tmp_path):
@@ -128,6 +126,10 @@ def test_the_log_is_cut_back_to_its_position(tmp_path):
     with RunLog(path, position) as log:
         log.write({"epoch": 3})
     assert path.read_text() == '{"epoch": 1}\n{"epoch": 3}\n'
+    path.unlink()
+    with RunLog(path, position) as log:
+        log.write({"epoch": 4})
+    assert path.read_text() == '{"epoch": 4}\n', "a lost log is not padded"
 
 
 def test_the_test_split_opens_once():
