@@ -26,11 +26,11 @@ class RawGraph:
         origin: name or path of the graph.
         x: features (N, F).
         edge_index: (2, E) node numbers, in either or both directions.
-        y: class numbers (N,), -1 where unknown; None without labels.
+        y: labels (N,), integers from 0, -1 where unknown; None without labels.
         edge_weight: (E,) or None.
         node_ids: N ids of the source; None stands for 0..N-1.
         masks: boolean masks (N,) by the names in `MASKS`, all three or none.
-        class_names: names of the classes 0..C-1, or None.
+        class_names: names of the classes 0..C-1 when `y` counts them so, or None.
         edge_places: for each edge where it stands in the source ("line 7"), or None.
     """
 
@@ -49,6 +49,8 @@ def assemble(raw: RawGraph) -> Data:
     """The canonical graph: undirected, coalesced, without self loops, sorted by row then column.
 
     An edge listed more than once, in either direction, stays once and keeps its largest weight.
+    Classes are the distinct labels: where these are not 0..C-1 they are numbered so in their order,
+    and `class_names` tells what they were.
 
     Returns:
         `Data` with `x` float32 (N, F), `edge_index` int64 (2, E) holding both directions,
@@ -75,7 +77,10 @@ def assemble(raw: RawGraph) -> Data:
     if edge_weight is not None:
         data.edge_weight = edge_weight
     if raw.y is not None:
-        data.y = torch.from_numpy(_labels(raw, count))
+        labels, class_names = _labels(raw, count)
+        data.y = torch.from_numpy(labels)
+        if class_names is not None:
+            data.class_names = class_names
     data.node_ids = _node_ids(raw, count)
     for name, mask in (raw.masks or {}).items():
         mask = np.asarray(mask)
@@ -85,8 +90,6 @@ def assemble(raw: RawGraph) -> Data:
                 f"(got {mask.dtype} of shape {mask.shape})"
             )
         data[name] = torch.from_numpy(mask.copy())
-    if raw.class_names is not None:
-        data.class_names = list(raw.class_names)
     return data
 
 
@@ -178,7 +181,7 @@ def _weights(raw: RawGraph, count: int) -> np.ndarray | None:
     return weight
 
 
-def _labels(raw: RawGraph, count: int) -> np.ndarray:
+def _labels(raw: RawGraph, count: int) -> tuple[np.ndarray, list[str] | None]:
     labels = np.asarray(raw.y)
     if labels.ndim != 1 or labels.dtype.kind not in "iu":
         raise DataError(
@@ -194,7 +197,13 @@ def _labels(raw: RawGraph, count: int) -> np.ndarray:
             f"{raw.origin}: the label of node {place} is {labels[place]}; a label is 0 or more, "
             f"or -1 for unknown"
         )
-    return labels
+    if raw.class_names is not None:
+        return labels, list(raw.class_names)
+    classes = np.unique(labels[labels >= 0])
+    if len(classes) == 0 or classes[-1] == len(classes) - 1:
+        return labels, None
+    numbered = np.where(labels >= 0, np.searchsorted(classes, labels), -1)
+    return numbered.astype(np.int64), [str(label) for label in classes]
 
 
 def _node_ids(raw: RawGraph, count: int) -> Tensor | list[str]:

@@ -48,9 +48,16 @@ def load_graph(
         UnknownNameError: neither a card nor a path is called so; the message names the nearest.
         MissingDataError: the data set, or the path, was not found.
         ChecksumError: a file is not the one that the card states.
-        DataError: a file is malformed, or the statistics are not those of the card.
+        DataError: a file is malformed, the statistics are not those of the card, or
+            `name_or_path` is empty.
     """
     text = os.fspath(name_or_path)
+    if not text.strip():
+        # As a path it would mean the current folder, which nobody asked for.
+        raise DataError(
+            f"the data set must be a name such as cora or a path (got {text!r}); "
+            "the current folder is '.'"
+        )
     if text in card_names():
         card = load_card(text)
         if card.kind != "graph":

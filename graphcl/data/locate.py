@@ -124,7 +124,10 @@ def locate(
         for file, content in _from_addresses(card, missing(optional_too), tried):
             found[file.name] = _keep(card, file, content, cache)
     elif any(file.url for file in missing(False)):
-        tried.append("its official address was not asked (allow it with --download)")
+        tried.append(
+            "its official address was not asked "
+            f"(`graphcl data fetch {card.name} --download` does so)"
+        )
     if not any(file.url for file in card.files):
         tried.append("the card gives no address for a direct download")
     absent = missing(False)

@@ -1,8 +1,13 @@
 """Read a person's own graph from a folder of small, plain files.
 
     edges.csv       one edge a line: source,target[,weight]; a header, if any, uses those words
+                    (or src, from, head, u and dst, to, tail, v). A first line 0,1 is an edge, so
+                    let pandas write the words, or no header
     features.csv    one row for each node, numbers only; or, with a header whose first column is
-                    called `id`, the node's id and then numbers
+                    called `id`, the node's id and then numbers. A first row without any number is
+                    a header, and so is one of exactly 0,1,...,F-1 (F >= 3), which pandas writes
+                    above columns without names: a first node with just these features needs a
+                    header above it
     features.npy    instead: an array (N, F)
     features.npz    instead: a matrix saved by scipy.sparse.save_npz
     nodes.csv       optional, beside .npy and .npz: the node ids in row order, one a line, under
@@ -94,7 +99,9 @@ def _features(path: Path) -> tuple[np.ndarray, list[str] | None]:
     named = header[0].lower() == "id"
     if header[0] == "":
         raise DataError(f"the first column of '{path}' has no name; call it id or leave it out")
-    if named or not any(_is_number(cell) for cell in header):
+    # pandas numbers columns that have no names.
+    numbered = len(header) > 2 and header == [str(place) for place in range(len(header))]
+    if named or numbered or not any(_is_number(cell) for cell in header):
         rows = rows[1:]
     ids = [cells[0] for _, cells in rows] if named else None
     values = [(line, cells[1:] if named else cells) for line, cells in rows]

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from graphcl.data.assemble import MASKS
 from graphcl.errors import ArgumentError, DataError, unknown_name
 
 if TYPE_CHECKING:
@@ -151,11 +152,13 @@ def per_class_split(
 def public_split(data: Data, seed: int = 0) -> NodeSplit:
     """The split that comes with the data as `train_mask`, `val_mask` and `test_mask`.
 
+    Nodes without a label are taken out of every mask.
+
     Raises:
-        DataError: the data have none; for Cora the sentence names the file that brings it.
+        DataError: the data have no labels or no split, or a mask has no labelled node, or two masks
+            share one; for Cora without a split the sentence names the file that brings it.
     """
-    masks = [data.get(key) for key in ("train_mask", "val_mask", "test_mask")]
-    if any(mask is None for mask in masks):
+    if any(data.get(key) is None for key in MASKS):
         if data.get("name") == "cora":
             raise DataError(
                 "the public split of cora needs the optional file linqs_ids.csv, which is not in "
@@ -164,9 +167,24 @@ def public_split(data: Data, seed: int = 0) -> NodeSplit:
             )
         raise DataError(
             f"{_called(data)} comes without a public split (train_mask, val_mask, test_mask); "
-            f"use one of {', '.join(name for name in NODE_SPLITS if name != 'planetoid-public')}"
+            "use random-10-10-80 or random-20-per-class"
         )
-    return NodeSplit("planetoid-public", seed, *(mask.clone() for mask in masks))
+    labelled = _mask(data, _labelled(data))
+    parts = {key: data[key] & labelled for key in MASKS}
+    for key, part in parts.items():
+        if not part.any():
+            raise DataError(
+                f"{key} of {_called(data)} has no labelled node; a public split needs at least one "
+                f"in each of {', '.join(MASKS)}"
+            )
+    for (key, part), (other_key, other) in itertools.combinations(parts.items(), 2):
+        if (part & other).any():
+            shared = (part & other).nonzero().flatten()
+            raise DataError(
+                f"{key} and {other_key} of {_called(data)} must have no node in common "
+                f"(got {len(shared)}, the first being node {int(shared[0])})"
+            )
+    return NodeSplit("planetoid-public", seed, *parts.values())
 
 
 NODE_SPLITS: dict[str, Callable[[Data, int], NodeSplit]] = {

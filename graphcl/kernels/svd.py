@@ -59,10 +59,12 @@ def truncated_svd(
         `SVD(left (M, rank), singular (rank,), right (N, rank))`.
 
     Raises:
-        ArgumentError: rank outside [1, min(M, N)], a negative count, an unknown method.
+        ArgumentError: rank no integer in [1, min(M, N)], a negative count, an unknown method.
     """
     if method not in ("krylov", "power"):
         raise ArgumentError(f"method must be 'krylov' or 'power', got {method!r}")
+    if isinstance(rank, bool) or not isinstance(rank, int):
+        raise ArgumentError(f"rank must be an integer, got {rank!r}")
     smaller = min(matrix.shape)
     if not 1 <= rank <= smaller:
         raise ArgumentError(

@@ -44,8 +44,11 @@ def check_vector(name: str, vector: Tensor, size: int, meaning: str) -> None:
         )
 
 
-def check_features(x: Tensor) -> None:
-    """Shape (N, F)."""
+def check_features(x: Any) -> None:
+    """A dense tensor of shape (N, F)."""
+    if not isinstance(x, Tensor) or x.layout != torch.strided:
+        got = x.layout if isinstance(x, Tensor) else type(x).__name__
+        raise ArgumentError(f"x must be a dense tensor, got {got}")
     if x.dim() != 2:
         raise ArgumentError(f"x must have shape (N, F), got {tuple(x.shape)}")
 

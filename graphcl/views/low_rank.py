@@ -105,7 +105,8 @@ class LowRankView(BaseTransform):
         generator: source of the random start; None is torch's global one.
 
     Raises:
-        ArgumentError: rank outside [1, min(M, N)]; several edge types and none named.
+        ArgumentError: rank no integer in [1, min(M, N)]; neither a Data nor a HeteroData; several
+            edge types and none named, or one named that is not there.
 
     Example:
         >>> view = LowRankView(5, generator=torch.Generator().manual_seed(0))(data)
@@ -121,8 +122,8 @@ class LowRankView(BaseTransform):
         iterations: int | None = None,
         generator: torch.Generator | None = None,
     ) -> None:
-        if rank < 1:
-            raise ArgumentError(f"rank must be at least 1, got {rank}")
+        if isinstance(rank, bool) or not isinstance(rank, int) or rank < 1:
+            raise ArgumentError(f"rank must be an integer of at least 1, got {rank!r}")
         self.rank = rank
         self.edge_type = edge_type
         self.method: Literal["krylov", "power"] = method
@@ -131,6 +132,12 @@ class LowRankView(BaseTransform):
 
     def forward(self, data: Data | HeteroData) -> Data | HeteroData:
         """A shallow copy of `data` with the factors; `data` itself is not changed."""
+        from torch_geometric.data import Data, HeteroData
+
+        if not isinstance(data, Data | HeteroData):
+            raise ArgumentError(
+                f"this view takes a torch_geometric Data or HeteroData, got {type(data).__name__}"
+            )
         result = copy.copy(data)
         store = self._store(result)
         edge_index = getattr(store, "edge_index", None)
@@ -153,6 +160,11 @@ class LowRankView(BaseTransform):
     def _store(self, data: Any) -> Any:
         stores = data.edge_stores
         if self.edge_type is not None:
+            known = getattr(data, "edge_types", [])
+            if self.edge_type not in known:
+                raise ArgumentError(
+                    f"edge_type must be one of the graph's ({known}), got {self.edge_type}"
+                )
             return data[self.edge_type]
         if len(stores) != 1:
             raise ArgumentError(f"name one edge_type, got a graph with {len(stores)} edge types")

@@ -41,7 +41,7 @@ def mask_features(
         A new (N, F) matrix of the same kind, and `kept` (F,) bool.
 
     Raises:
-        ArgumentError: rate outside [0, 1] or NaN, x not a matrix.
+        ArgumentError: rate outside [0, 1] or NaN, x not a dense matrix or a `SparseMatrix`.
     """
     columns = _number_of_columns(x)
     kept = uniform(columns, generator, x.device) >= check_fraction("rate", rate)
@@ -65,7 +65,7 @@ def mask_features_with_probability(
 
 
 def _number_of_columns(x: Tensor | SparseMatrix) -> int:
-    if isinstance(x, Tensor):
+    if not isinstance(x, SparseMatrix):
         check_features(x)
     return x.shape[1]
 

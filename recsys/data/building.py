@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import pandas as pd
@@ -45,8 +45,8 @@ def from_ids(
         row_name: how errors call a row.
 
     Raises:
-        DataError: the log is empty, an id is missing, a time or rating is not a finite number,
-            or lengths differ.
+        DataError: the log is empty, an id is missing or a list, a time or rating is not a finite
+            number, or lengths differ.
     """
     user_column, item_column = pd.Series(users), pd.Series(items)
     if len(user_column) != len(item_column):
@@ -70,6 +70,14 @@ def from_ids(
 
 def _factorize(kind: str, column: pd.Series, row_name: RowName) -> tuple[np.ndarray, np.ndarray]:
     """Row -> number, and number -> id in sorted order."""
+    if column.dtype == object:
+        nested = ~column.map(pd.api.types.is_scalar).to_numpy(dtype=bool)
+        if nested.any():
+            where = int(nested.argmax())
+            raise DataError(
+                f"the {kind} id in {row_name(where)} must be a whole number or text "
+                f"(got a {type(column.iloc[where]).__name__})"
+            )
     missing = column.isna()
     if not pd.api.types.is_numeric_dtype(column):
         text = column.astype(str).str.strip()
@@ -127,7 +135,11 @@ def numbers(kind: str, column: pd.Series, row_name: RowName) -> np.ndarray:
     if pd.api.types.is_datetime64_any_dtype(column):
         dates = column
     else:
-        values = pd.to_numeric(column, errors="coerce")
+        try:
+            values = pd.to_numeric(column, errors="coerce")
+        except TypeError:  # of lists, which "coerce" does not cover
+            nested = ~column.map(pd.api.types.is_scalar).to_numpy(dtype=bool)
+            _refuse(kind, column, int(nested.argmax()), row_name)
         if not values.isna().any() or kind != "time" or not _looks_like_dates(column):
             array = values.to_numpy(dtype=np.float64, na_value=np.nan)
             bad = ~np.isfinite(array)
@@ -150,7 +162,7 @@ def _looks_like_dates(column: pd.Series) -> bool:
     )
 
 
-def _refuse(kind: str, column: pd.Series, position: int, row_name: RowName) -> None:
+def _refuse(kind: str, column: pd.Series, position: int, row_name: RowName) -> NoReturn:
     wanted = "a finite number or an ISO 8601 date" if kind == "time" else "a finite number"
     raise DataError(
         f"the {kind} in {row_name(position)} must be {wanted} (got {str(column.iloc[position])!r})"

@@ -27,14 +27,20 @@ def load_interactions(
     Raises:
         UnknownNameError: it is neither a card nor an existing path; names the nearest card.
         MissingDataError: the files of the card, or the path, were not found.
-        DataError: the card is of a graph, or the log is malformed.
+        DataError: the card is of a graph, the log is malformed, or `name_or_path` is empty.
     """
-    text = str(name_or_path)
+    text = os.fspath(name_or_path)
+    if not text.strip():
+        raise DataError(
+            f"the data set must be a name such as ml-100k or a path (got {text!r}); "
+            "the current folder is '.'"
+        )
     if text in card_names():
         return _load_card(text, data_root)
     path = Path(name_or_path).expanduser()
     if path.exists():
-        return replace(read_interactions(path), name=path.name if path.is_dir() else path.stem)
+        name = path.resolve().name if path.is_dir() else path.stem
+        return replace(read_interactions(path), name=name)
     if path.suffix or len(path.parts) > 1:
         raise MissingDataError(f"there is no file or folder '{path}'")
     logs = [name for name in card_names() if load_card(name).kind == "interactions"]

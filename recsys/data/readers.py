@@ -60,9 +60,9 @@ def read_table(
     r"""Read comma-, tab-, semicolon- or `::`-separated text.
 
     With a header, columns are found by name (`COLUMN_NAMES`: user, userId, user_id, item,
-    movieId, rating, timestamp, ...); where neither a user nor an item column has a known name,
-    the first two other columns are the user and the item. A table whose first line holds only
-    numbers has no header; its columns are user, item, rating, time, in that order.
+    movieId, rating, timestamp, ...). A table whose first line holds only numbers has no header;
+    its columns are user, item, rating, time, in that order. Any other first line without a known
+    name of the user and the item is refused: it may be a header or an interaction.
 
     Args:
         path: the file.
@@ -72,7 +72,8 @@ def read_table(
 
     Raises:
         MissingDataError: the file does not exist.
-        DataError: a column is missing or a line is malformed; the message names the line.
+        DataError: the user or item column is not found or a line is malformed; the message
+            names the header or the line.
     """
     frame, lines = _table_frame(path)
     if columns is None:
@@ -222,8 +223,11 @@ def _guess_columns(names: list[str], path: Path) -> dict[str, str]:
         if match is not None:
             found[kind] = match
     if "user" not in found and "item" not in found:
-        free = [name for name in names if name not in found.values()]
-        found.update(zip(("user", "item"), free, strict=False))
+        # Guessing by position would take the first row of a table without header for its names.
+        raise DataError(
+            f"'{path}' has neither a user nor an item column; name the columns "
+            f"user,item[,rating,timestamp] (got the header {_listed(names)})"
+        )
     for kind in ("user", "item"):
         if kind not in found:
             raise DataError(

@@ -42,9 +42,11 @@ class Dropout(nn.Module):
             return nn.functional.dropout(x, self.rate, training=True)
         words = torch.empty((x.numel() + 3) // 4, dtype=torch.int64).random_(-(2**63), None)
         shorts = words.view(torch.int16)[: x.numel()].view(x.shape)
-        # Comparing as floats is vectorised, comparing as integers is not.
-        keep = shorts.to(x.dtype).ge_(dropped - LEVELS // 2)
-        return x * keep.mul_(LEVELS / (LEVELS - dropped))
+        # Comparing as floats is vectorised, comparing as integers is not. The 16-bit floats would
+        # round the draws, which shifts the share, and the factor, which shifts the mean.
+        exact = torch.promote_types(x.dtype, torch.float32)
+        keep = shorts.to(exact).ge_(dropped - LEVELS // 2)
+        return (x * keep.mul_(LEVELS / (LEVELS - dropped))).to(x.dtype)
 
     def extra_repr(self) -> str:
         """The rate, for `print(model)`."""

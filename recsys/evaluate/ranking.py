@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, ClassVar, cast
 
 import numpy as np
+from torch import Tensor
 
 from graphcl.errors import DataError
 from graphcl.evaluate.contract import Sealed, Split, Task
@@ -50,7 +51,10 @@ class Ranking(Task):
         liked = log.where(MINIMUM_RATING)
         if len(liked) == 0:
             raise DataError(
-                f"no interaction of '{log.name}' has a rating of at least {MINIMUM_RATING:g}"
+                f"protocol {chosen} drops interactions rated below {MINIMUM_RATING:g}, and those "
+                f"are all {len(log)} of '{log.name}' (got ratings up to "
+                f"{float(cast(Tensor, log.ratings).max()):g}); rescale the ratings, or leave the "
+                "column out to use every interaction"
             )
         used = liked.unique().compact()
         parts = random_ratio_per_user(used, FRACTIONS, seed=seed)
@@ -62,6 +66,7 @@ class Ranking(Task):
             "one for users with three",
             "split_seed": "the run's seed",
             "minimum_rating": None if log.ratings is None else MINIMUM_RATING,
+            "dropped_by_rating": len(log) - len(liked),
             "repetitions": "removed",
             "users": used.num_users,
             "items": used.num_items,

@@ -52,6 +52,7 @@ from torch import Tensor, nn
 
 from graphcl.config import tunable
 from graphcl.encoders.lightgcn import propagate
+from graphcl.errors import ConfigError
 from graphcl.kernels.sparse_matrix import SparseMatrix
 from graphcl.kernels.spmm import spmm
 from graphcl.kernels.svd import truncated_svd
@@ -60,6 +61,7 @@ from recsys.data.batches import TripleBatch
 from recsys.data.interactions import Interactions
 from recsys.methods.lightgcn import LightGCN, LightGCNConfig
 
+DEFAULT_RANK = 5
 SVD_SEED = 0
 """The SVD is exact up to rounding of its last digits, so its random start is not a run's seed."""
 
@@ -73,8 +75,9 @@ class LightGCLConfig(LightGCNConfig):
     """Which LightGCL; the module lists how it differs from the paper and the released code."""
     negatives: Literal["all", "batch"] = tunable("all", choices=["all", "batch"])
     """Candidates of the contrast: every user or item, or the batch's distinct ones."""
-    rank: int = tunable(5, choices=[5, 10, 20, 50], ge=1)
-    """Rank q of the low-rank view."""
+    rank: int = tunable(DEFAULT_RANK, choices=[5, 10, 20, 50], ge=1)
+    """Rank q of the low-rank view, at most the number of users and of items; up to the default 5
+    it is lowered to that on smaller logs."""
     temperature: float = tunable(0.2, low=0.05, high=2.0, log=True, ge=1e-3, le=10)
     contrast_weight: float = tunable(0.01, low=1e-4, high=1.0, log=True, ge=0)
     edge_dropout: float = tunable(0.0, choices=[0.0, 0.1, 0.25], ge=0, lt=1)
@@ -82,7 +85,11 @@ class LightGCLConfig(LightGCNConfig):
 
 
 class LightGCL(LightGCN):
-    """LightGCN contrasted with a low-rank (SVD) view of the whole graph (Cai et al. 2023)."""
+    """LightGCN contrasted with a low-rank (SVD) view of the whole graph (Cai et al. 2023).
+
+    Raises:
+        ConfigError: a `rank` above 5 exceeds the number of users or items.
+    """
 
     Config = LightGCLConfig
     config: LightGCLConfig
@@ -97,8 +104,17 @@ class LightGCL(LightGCN):
         super().__init__(config, data)
         self.info_nce = InfoNCEAllNodes(config.temperature)
         generator = torch.Generator().manual_seed(SVD_SEED)
+        largest = min(data.num_users, data.num_items)
+        if config.rank > max(largest, DEFAULT_RANK):
+            raise ConfigError(
+                f"setting 'rank' must be at most {largest} for {data.num_users} users and "
+                f"{data.num_items} items (got {config.rank})"
+            )
+        # Nobody chose the default, so it has to work on a log of three users too.
         svd = truncated_svd(
-            self.interactions.normalised("symmetric"), config.rank, generator=generator
+            self.interactions.normalised("symmetric"),
+            min(config.rank, largest),
+            generator=generator,
         )
         self.register_buffer("user_factor", svd.left, persistent=False)
         self.register_buffer("item_factor", svd.right, persistent=False)

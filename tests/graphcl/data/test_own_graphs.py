@@ -7,7 +7,7 @@ import scipy.sparse
 import torch
 from torch_geometric.data import Data, HeteroData
 
-from graphcl.data import content_hash, load_graph
+from graphcl.data import content_hash, graph_statistics, load_graph
 from graphcl.errors import DataError, MissingDataError, UnknownNameError
 
 FEATURES = "1,0\n0,1\n1,1\n0.5,0\n"
@@ -67,6 +67,21 @@ def test_integer_labels_are_ordered_by_value(tmp_path):
     data = load_graph(tmp_path)
     assert data.y.tolist() == [1, 0, -1, 1]
     assert data.class_names == ["2", "10"]
+
+
+def test_columns_numbered_by_pandas_are_a_header(tmp_path):
+    rows = "5,6,7\n0,1,0\n1,1,2\n"
+    data = load_graph(folder(tmp_path, edges="0,1\n1,2\n", features="0,1,2\n" + rows))
+    assert data.x.tolist() == [[5, 6, 7], [0, 1, 0], [1, 1, 2]]
+    # Only the whole first row makes a header, and one column is too little to tell.
+    data = load_graph(folder(tmp_path, features="0,1,3\n" + rows))
+    assert data.x.tolist()[0] == [0, 1, 3]
+    assert load_graph(folder(tmp_path, features="0\n1\n2\n")).x.tolist() == [[0], [1], [2]]
+
+
+def test_a_first_edge_from_0_to_1_is_an_edge(tmp_path):
+    data = load_graph(folder(tmp_path, edges="0,1\n2,3\n", features=FEATURES))
+    assert data.edge_index.tolist() == [[0, 1, 2, 3], [1, 0, 3, 2]]
 
 
 def test_byte_order_mark_and_windows_line_ends(tmp_path):
@@ -152,6 +167,34 @@ def test_archive(tmp_path):
     assert data.y.tolist() == [0, 1, 0]
     assert data.node_ids == ["a", "b", "c"]
     assert data.name == "graph"
+
+
+@pytest.mark.parametrize("kind", ["npz", "pt", "csv"])
+def test_classes_are_the_distinct_labels(tmp_path, kind):
+    labels = np.array([10**9, 7, -1, 10**9, 12])
+    arrays = {"edge_index": np.array([[0, 1], [1, 2]]), "x": np.eye(5), "y": labels}
+    path = tmp_path / f"own.{kind}"
+    if kind == "npz":
+        np.savez(path, **arrays)
+    elif kind == "pt":
+        torch.save({key: torch.from_numpy(value) for key, value in arrays.items()}, path)
+    else:
+        np.save(tmp_path / "features.npy", arrays["x"])
+        path = folder(
+            tmp_path, edges="0,1\n1,2\n", labels="label\n1000000000\n7\n-1\n1000000000\n12\n"
+        )
+    data = load_graph(path)
+    assert data.y.tolist() == [2, 0, -1, 2, 1]
+    assert data.y.dtype == torch.int64
+    assert data.class_names == ["7", "12", "1000000000"]
+    assert graph_statistics(data)["classes"] == 3
+
+
+@pytest.mark.parametrize("labels", [[0, 1, -1], [-1, -1, -1]])
+def test_labels_that_count_the_classes_stay(tmp_path, labels):
+    data = load_graph(saved(tmp_path, y=np.array(labels)))
+    assert data.y.tolist() == labels
+    assert data.get("class_names") is None
 
 
 def test_archive_with_a_split(tmp_path):
@@ -333,12 +376,17 @@ def test_names_and_paths(tmp_path, monkeypatch):
         load_graph(tmp_path / "none.npz")
     with pytest.raises(DataError, match=r"holds interactions.*not a graph.*cora"):
         load_graph("ml-100k")
+    for empty in ("", " "):
+        with pytest.raises(DataError, match="must be a name such as cora or a path"):
+            load_graph(empty)
     (tmp_path / "graph.txt").touch()
     with pytest.raises(DataError, match=r"not a folder, an \.npz archive or a \.pt file"):
         load_graph(tmp_path / "graph.txt")
     folder(tmp_path, edges=EDGES, features=FEATURES)
     monkeypatch.chdir(tmp_path.parent)
     assert load_graph(tmp_path.name).num_nodes == 4
+    monkeypatch.chdir(tmp_path)
+    assert load_graph(".").name == tmp_path.name
 
 
 def test_content_hash_sees_content_only(tmp_path, own):

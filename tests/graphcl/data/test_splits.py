@@ -103,8 +103,10 @@ def test_per_class_split(per_class, classes, seed):
 
 def test_public_split():
     data = graph(5)
-    with pytest.raises(DataError, match=r"without a public split.*random-10-10-80"):
+    with pytest.raises(DataError, match=r"without a public split.*random-10-10-80") as caught:
         public_split(data)
+    # No task offers this one.
+    assert "random-20-80" not in str(caught.value)
     data.name = "cora"
     with pytest.raises(DataError, match=r"linqs_ids\.csv.*random-20-per-class"):
         split_nodes(data, "planetoid-public", 0)
@@ -114,6 +116,38 @@ def test_public_split():
     assert split.test.tolist() == [False, False, True, False, False]
     split.test[:] = False
     assert data.test_mask.any()
+
+
+def masked(train, validation, test, y=(0, 1, 0, 1, 0)):
+    data = Data(x=torch.ones(5, 1), y=torch.tensor(y))
+    parts = {"train_mask": train, "val_mask": validation, "test_mask": test}
+    for key, nodes in parts.items():
+        data[key] = torch.isin(torch.arange(5), torch.tensor(nodes, dtype=torch.long))
+    return data
+
+
+def test_public_split_leaves_nodes_without_a_label_out():
+    split = public_split(masked([0, 1], [1, 2], [1, 3, 4], y=(0, -1, 0, 1, 0)))
+    parts = [part.nonzero().flatten().tolist() for part in (split.train, split.validation)]
+    assert parts == [[0], [2]]
+    assert split.test.tolist() == [False, False, False, True, True]
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (masked([0, 1], [1, 2], [3]), r"train_mask and val_mask .*no node in common.*node 1\)"),
+        (masked([0], [1, 2], [2, 3, 1]), r"val_mask and test_mask .*got 2, the first being node 1"),
+        (masked([0, 1], [2], [0]), "train_mask and test_mask"),
+        (masked([], [1], [2]), "train_mask of the graph has no labelled node"),
+        (masked([0], [], [2]), "val_mask of the graph has no labelled node"),
+        (masked([0], [1], [2], y=(0, 1, -1, 1, 0)), "test_mask of the graph has no labelled node"),
+        (masked([0], [1], [2], y=(-1, -1, -1, -1, -1)), "has no labels"),
+    ],
+)
+def test_malformed_public_split(data, message):
+    with pytest.raises(DataError, match=message):
+        public_split(data)
 
 
 def test_user_mistakes_with_nodes():

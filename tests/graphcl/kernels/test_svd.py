@@ -100,6 +100,7 @@ def test_full_rank_is_exact():
     [
         (0, {}, r"rank must be in \[1, 3\]"),
         (4, {}, "got 4"),
+        (1.0, {}, "rank must be an integer, got 1.0"),
         (1, {"iterations": -1}, "negative"),
         (1, {"oversampling": -1}, "negative"),
         (1, {"method": "exact"}, "method"),

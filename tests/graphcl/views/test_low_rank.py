@@ -78,11 +78,16 @@ def test_transform_on_a_bipartite_heterogeneous_graph():
 
 
 def test_misuse_is_refused():
-    with pytest.raises(ArgumentError, match="rank"):
-        LowRankView(0)
+    for rank in (0, 1.0, True):
+        with pytest.raises(ArgumentError, match="rank must be an integer of at least 1"):
+            LowRankView(rank)
+    with pytest.raises(ArgumentError, match="Data or HeteroData, got dict"):
+        LowRankView(1)({})
     data = Data(x=torch.eye(3), edge_index=torch.tensor([[0], [1]]))
     with pytest.raises(ArgumentError, match=r"rank must be in \[1, 3\]"):
         LowRankView(4)(data)
+    with pytest.raises(ArgumentError, match="edge_type must be one of"):
+        LowRankView(1, edge_type=("a", "to", "b"))(data)
     view = LowRankView(2)(data)
     with pytest.raises(ArgumentError, match=r"\(3, d\)"):
         view.low_rank.matmul(torch.ones(4, 1))

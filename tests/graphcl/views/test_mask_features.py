@@ -4,8 +4,10 @@ import math
 
 import pytest
 import torch
+from torch_geometric.data import Data
 
 from graphcl.errors import ArgumentError
+from graphcl.views import MaskFeatures, MaskFeaturesByCentrality, MaskFeaturesByCommunity
 from graphcl.views.mask_features import mask_features, mask_features_with_probability
 
 
@@ -66,3 +68,17 @@ def test_misuse_is_refused():
         mask_features_with_probability(torch.ones(3, 2), torch.ones(3))
     with pytest.raises(ArgumentError, match="rate"):
         mask_features(torch.ones(3, 2), float("nan"))
+
+
+@pytest.mark.parametrize(
+    "view",
+    [MaskFeatures(0.5), MaskFeaturesByCentrality(0.5), MaskFeaturesByCommunity(0.5)],
+    ids=repr,
+)
+def test_views_refuse_what_is_no_dense_graph(view):
+    with pytest.raises(ArgumentError, match="takes a torch_geometric Data, got dict"):
+        view({"x": torch.eye(3)})
+    edge_index = torch.tensor([[0, 1, 1, 2], [1, 0, 2, 1]])
+    for x, got in ((torch.eye(3).to_sparse(), "sparse_coo"), ([[1.0]] * 3, "list")):
+        with pytest.raises(ArgumentError, match=f"x must be a dense tensor, got .*{got}"):
+            view(Data(x=x, edge_index=edge_index, num_nodes=3))

@@ -43,7 +43,6 @@ FORMATS = {
     "a.csv": text(",", "userId,movieId,rating,timestamp"),
     "reordered.csv": "timestamp,rating,item,user\n"
     + "".join(f"{t},{r},{i},{u}\n" for u, i, r, t in ROWS),
-    "strange.csv": text(",", "who,what,rating,timestamp"),
     "semicolon.csv": text(";", "User ID;Item ID;score;date"),
     "a.tsv": text("\t", "user\titem\trating\ttime"),
     "table.txt": text("::", "user::item::rating::time"),
@@ -97,6 +96,24 @@ def test_table_without_header(tmp_path: Path) -> None:
     assert log.ratings.tolist() == [2.0, 3.0]
 
 
+@pytest.mark.parametrize("column", ["user_id", "item_id", "rating", "timestamp"])
+def test_lists_in_a_column_are_refused(tmp_path: Path, column: str) -> None:
+    table = frame()
+    table[column] = pd.Series([[1, 2], [3], [4], [5, 6]])
+    table.to_parquet(tmp_path / "log.parquet")
+    kind = {"user_id": "user id", "item_id": "item id", "timestamp": "time"}.get(column, column)
+    with pytest.raises(DataError, match=f"the {kind} in row 0 of .*must be a"):
+        read_interactions(tmp_path / "log.parquet")
+    table[column] = pd.Series(["1", "2", [3], "4"], dtype=object)
+    with pytest.raises(DataError, match=f"the {kind} in row 2 of .*must be a"):
+        from_dataframe(table)
+
+
+def test_unnamed_columns_of_a_dataframe_are_refused() -> None:
+    with pytest.raises(DataError, match=r"name the columns.*got the header 0, 1, 2, 3\)"):
+        from_dataframe(pd.DataFrame(ROWS))
+
+
 def test_lines(tmp_path: Path) -> None:
     path = tmp_path / "lines.txt"
     path.write_bytes(b"\xef\xbb\xbf2 30 4 30\r\n\r\n10 4\r\n3\r\n2 5\r\n")
@@ -141,7 +158,15 @@ def test_titles(tmp_path: Path) -> None:
         ("a.csv", "user,item,time\n1,2,3\n1,2,noon\n", "time in line 3 .*got 'noon'"),
         ("a.csv", "user,product\n1,2\n", "needs an item column.*got columns user, product"),
         ("a.csv", "item,person\n1,2\n", "needs a user column"),
-        ("a.csv", "one\nx\n", "needs an item column"),
+        ("a.csv", "one\nx\n", "neither a user nor an item column"),
+        (
+            "a.csv",
+            "who,what,rating\nann,x,3\n",
+            r"name the columns user,item\[,rating,timestamp\] \(got the header who, what, rating\)",
+        ),
+        ("a.tsv", "ann\tx\t3\t100\nbob\ty\t4\t50\n", r"got the header ann, x, 3, 100\)"),
+        ("a.txt", "u1::i1::3\nu2::i2::4\n", r"got the header u1, i1, 3\)"),
+        ("a.inter", "who:token\twhat:token\n1\t2\n", "neither a user nor an item column"),
         ("a.csv", "user,item,user\n1,2,3\n", None),
         ("a.inter", "user_id\titem_id\n1\t2\n", "name:type fields"),
         (
@@ -229,6 +254,14 @@ def test_a_broken_cell_is_found_by_its_line(
     with pytest.raises(DataError, match=rf"{column}.* in line {row + 2} of ") as caught:
         read_interactions(path)
     assert re.search(re.escape(str(path)), str(caught.value))
+
+
+def test_current_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "ratings.csv").write_text(FORMATS["a.csv"])
+    monkeypatch.chdir(tmp_path)
+    assert load_interactions(".").name == tmp_path.name
+    with pytest.raises(DataError, match="must be a name such as ml-100k or a path"):
+        load_interactions("")
 
 
 def test_unknown_names() -> None:

@@ -14,6 +14,19 @@ def test_keeps_the_mean_and_drops_the_stated_share() -> None:
     assert torch.unique(out).tolist() == pytest.approx([0.0, 1.25], abs=1e-4)
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("rate", [0.1, 0.503])
+def test_short_floats_are_dropped_as_often_as_float32(dtype: torch.dtype, rate: float) -> None:
+    x = torch.rand(1000, 400) + 1
+    torch.manual_seed(0)
+    exact = Dropout(rate)(x)
+    torch.manual_seed(0)
+    out = Dropout(rate)(x.to(dtype))
+    assert torch.equal(out == 0, exact == 0)
+    assert out.dtype == dtype
+    torch.testing.assert_close(out.float().mean(), exact.mean(), rtol=1e-3, atol=0)
+
+
 def test_masks_of_neighbours_are_independent() -> None:
     torch.manual_seed(0)
     kept = (Dropout(0.5)(torch.ones(100_000)) != 0).double()
@@ -23,7 +36,7 @@ def test_masks_of_neighbours_are_independent() -> None:
 
 
 @pytest.mark.parametrize("shape", [(), (1,), (3,), (5, 7), (2, 3, 5), (0, 4)])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32, torch.float64])
 def test_any_shape_and_dtype(shape: tuple[int, ...], dtype: torch.dtype) -> None:
     x = torch.ones(shape, dtype=dtype)
     out = Dropout(0.3)(x)

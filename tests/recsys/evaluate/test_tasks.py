@@ -15,7 +15,7 @@ from graphcl.errors import (
     UnknownNameError,
 )
 from graphcl.methods.contract import MethodConfig
-from recsys.data import Interactions, from_ids, leave_one_out
+from recsys.data import Interactions, from_ids, leave_one_out, load_interactions
 from recsys.evaluate import TASKS
 from recsys.evaluate.full_ranking import Holdout, item_coverage, mean_metrics, rank_users
 from recsys.evaluate.next_item import NextItem
@@ -109,6 +109,8 @@ def test_ranking_filters_masks_and_seals(rated: Path) -> None:
     split = task.load(str(rated), None, seed=4)
     train, validation = split.train, split.validation.targets
     assert split.protocol["minimum_rating"] == 3.0
+    log = load_interactions(rated)
+    assert split.protocol["dropped_by_rating"] == int((log.ratings < 3).sum()) > 0
     assert float(train.ratings.min()) >= 3
     holdout = split.test.open()
     keys = torch.cat([part.pair_keys() for part in (train, validation, holdout.targets)])
@@ -180,7 +182,9 @@ def test_refusals(tmp_path: Path, rated: Path) -> None:
         Ranking().load(str(short), None, 0)
     low = tmp_path / "low.csv"
     low.write_text("user,item,rating\na,x,1\n")
-    with pytest.raises(DataError, match="has a rating of at least 3"):
+    with pytest.raises(
+        DataError, match=r"drops interactions rated below 3, .* all 1 of .*got ratings up to 1\)"
+    ):
         Ranking().load(str(low), None, 0)
     log = from_ids(["a"] * 3, ["x", "y", "z"])
     parts = leave_one_out(log)

@@ -3,7 +3,7 @@ import torch
 from torch import Tensor
 
 from graphcl.config import configure
-from graphcl.errors import ArgumentError, ConfigError
+from graphcl.errors import ConfigError
 from recsys.data import Interactions
 from recsys.data.batches import TripleBatch
 from recsys.methods.lightgcl import LightGCL
@@ -180,5 +180,14 @@ def test_refuses_what_it_cannot_do() -> None:
         configure(LightGCL.Config, {"variant": "paper"})
     with pytest.raises(ConfigError, match="temperature"):
         configure(LightGCL.Config, {"temperature": 0.0})
-    with pytest.raises(ArgumentError, match="rank"):
-        build(blocks(users=4, items=4), rank=5)
+    with pytest.raises(ConfigError, match=r"setting 'rank' must be at most 20 .*got 21"):
+        build(blocks(), rank=21)
+    with pytest.raises(ConfigError, match=r"'rank' must be at most 4 for 4 users and 4 items"):
+        build(blocks(users=4, items=4), rank=6)
+
+
+@pytest.mark.parametrize(("users", "items"), [(2, 9), (6, 3), (4, 4)])
+def test_the_default_rank_fits_a_tiny_log(users: int, items: int) -> None:
+    method = build(blocks(users=users, items=items, share=1.0))
+    assert method.singular.shape == (min(users, items),)
+    assert all(value == value for value in train(method, 2)[-1].values())
