@@ -10,6 +10,10 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 
+PAGE_ONLY = ("parameters", "epochs")
+"""Columns that a terminal has no room for."""
+
+
 def terminal_table(table: ComparisonTable, *, notes: bool = False) -> Table:
     """`table` for `rich.console.Console.print`: best in bold, baselines below a line.
 
@@ -29,11 +33,14 @@ def terminal_table(table: ComparisonTable, *, notes: bool = False) -> Table:
         title=Text(table.title, style="bold"),
     )
     longest = max((len(row.method) for row in table.rows), default=0)
-    for index, heading in enumerate(table.header):
+    shown = [i for i, heading in enumerate(table.header) if heading not in PAGE_ONLY]
+    for index in shown:
+        heading = table.header[index]
         printed.add_column(
             Text(heading.replace(" (", "\n(")),
             justify="left" if index == 0 else "right",
             min_width=min(longest, 12) if index == 0 else None,
+            no_wrap=0 < index <= len(table.metrics),
             overflow="fold",
         )
     for index, (row, texts) in enumerate(zip(table.rows, table.body(), strict=True)):
@@ -41,7 +48,7 @@ def terminal_table(table: ComparisonTable, *, notes: bool = False) -> Table:
         cells = [
             # Where the terminal is narrow, the spread goes to a line of its own.
             Text(text.replace("± ", "±"), style="bold" if i in best else "")
-            for i, text in enumerate(texts)
+            for i, text in ((i, texts[i]) for i in shown)
         ]
         if row.is_baseline:
             cells[0].append(" (baseline)", style="dim")
