@@ -16,6 +16,7 @@ from graphcl.losses.arguments import (
     check_weight,
     reduce,
 )
+from graphcl.losses.examples import two_views
 from graphcl.losses.unit_rows import unit_rows
 
 
@@ -104,6 +105,7 @@ class AlignmentUniformity(nn.Module):
     """
 
     functional = staticmethod(alignment_uniformity)
+    example = staticmethod(two_views)
 
     def __init__(
         self,
@@ -140,15 +142,6 @@ class AlignmentUniformity(nn.Module):
             f"alpha={self.alpha:g}, t={self.t:g}, "
             f"uniformity_weight={self.uniformity_weight:g}, reduction={self.reduction!r}"
         )
-
-    @staticmethod
-    def example(
-        count: int, dimension: int, generator: torch.Generator, dtype: torch.dtype = torch.float32
-    ) -> tuple[Tensor, ...]:
-        """Random arguments of `forward` for `count` anchors."""
-        shape = (count, dimension)
-        z1 = torch.randn(shape, generator=generator, dtype=dtype)
-        return z1, torch.randn(shape, generator=generator, dtype=dtype)
 
 
 def check_alpha(alpha: float) -> None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 
 from graphcl.losses.arguments import check_reduction, check_two_views, check_weight, reduce
 from graphcl.losses.columns import unit_columns, without_diagonal
+from graphcl.losses.examples import two_views
 
 
 def barlow_twins(
@@ -59,6 +59,7 @@ class BarlowTwins(nn.Module):
     """
 
     functional = staticmethod(barlow_twins)
+    example = staticmethod(two_views)
 
     def __init__(self, redundancy: float = 5e-3, reduction: str = "mean") -> None:
         super().__init__()
@@ -74,12 +75,3 @@ class BarlowTwins(nn.Module):
     def extra_repr(self) -> str:
         """The settings, for `print`."""
         return f"redundancy={self.redundancy:g}, reduction={self.reduction!r}"
-
-    @staticmethod
-    def example(
-        count: int, dimension: int, generator: torch.Generator, dtype: torch.dtype = torch.float32
-    ) -> tuple[Tensor, ...]:
-        """Random arguments of `forward` for `count` anchors."""
-        shape = (count, dimension)
-        z1 = torch.randn(shape, generator=generator, dtype=dtype)
-        return z1, torch.randn(shape, generator=generator, dtype=dtype)

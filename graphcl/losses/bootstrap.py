@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 
 from graphcl.errors import ArgumentError
 from graphcl.losses.arguments import check_reduction, reduce
+from graphcl.losses.examples import two_views
 from graphcl.losses.unit_rows import unit_rows
 
 
@@ -52,6 +52,7 @@ class Bootstrap(nn.Module):
     """
 
     functional = staticmethod(bootstrap)
+    example = staticmethod(two_views)
     detached = ("target",)
 
     def __init__(self, reduction: str = "mean") -> None:
@@ -66,12 +67,3 @@ class Bootstrap(nn.Module):
     def extra_repr(self) -> str:
         """The settings, for `print`."""
         return f"reduction={self.reduction!r}"
-
-    @staticmethod
-    def example(
-        count: int, dimension: int, generator: torch.Generator, dtype: torch.dtype = torch.float32
-    ) -> tuple[Tensor, ...]:
-        """Random arguments of `forward` for `count` anchors."""
-        shape = (count, dimension)
-        prediction = torch.randn(shape, generator=generator, dtype=dtype)
-        return prediction, torch.randn(shape, generator=generator, dtype=dtype)

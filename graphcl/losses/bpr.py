@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from graphcl.losses.arguments import check_reduction, negative_columns, reduce
+from graphcl.losses.examples import scores
 
 
 def bpr(positive_scores: Tensor, negative_scores: Tensor, *, reduction: str = "mean") -> Tensor:
@@ -42,6 +43,7 @@ class BPR(nn.Module):
     """
 
     functional = staticmethod(bpr)
+    example = staticmethod(scores)
 
     def __init__(self, reduction: str = "mean") -> None:
         super().__init__()
@@ -55,11 +57,3 @@ class BPR(nn.Module):
     def extra_repr(self) -> str:
         """The settings, for `print`."""
         return f"reduction={self.reduction!r}"
-
-    @staticmethod
-    def example(
-        count: int, dimension: int, generator: torch.Generator, dtype: torch.dtype = torch.float32
-    ) -> tuple[Tensor, ...]:
-        """Random arguments of `forward`: `dimension` negatives for each of `count` positives."""
-        positive = torch.randn(count, generator=generator, dtype=dtype)
-        return positive, torch.randn((count, dimension), generator=generator, dtype=dtype)

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from graphcl.losses.arguments import check_reduction, check_two_views, check_weight, reduce
 from graphcl.losses.columns import unit_columns
+from graphcl.losses.examples import two_views
 
 
 def cca_ssg(
@@ -68,6 +69,7 @@ class CCASSG(nn.Module):
     """
 
     functional = staticmethod(cca_ssg)
+    example = staticmethod(two_views)
 
     def __init__(self, decorrelation: float = 2e-3, reduction: str = "mean") -> None:
         super().__init__()
@@ -83,12 +85,3 @@ class CCASSG(nn.Module):
     def extra_repr(self) -> str:
         """The settings, for `print`."""
         return f"decorrelation={self.decorrelation:g}, reduction={self.reduction!r}"
-
-    @staticmethod
-    def example(
-        count: int, dimension: int, generator: torch.Generator, dtype: torch.dtype = torch.float32
-    ) -> tuple[Tensor, ...]:
-        """Random arguments of `forward` for `count` anchors."""
-        shape = (count, dimension)
-        z1 = torch.randn(shape, generator=generator, dtype=dtype)
-        return z1, torch.randn(shape, generator=generator, dtype=dtype)

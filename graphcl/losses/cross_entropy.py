@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from graphcl.kernels.contrast import contrast
 from graphcl.losses.arguments import anchor_values, check_reduction, inverse_temperature, reduce
+from graphcl.losses.examples import rows_and_table
 
 
 def cross_entropy(
@@ -65,6 +66,7 @@ class CrossEntropy(nn.Module):
     """
 
     functional = staticmethod(cross_entropy)
+    example = staticmethod(rows_and_table)
 
     def __init__(
         self,
@@ -96,13 +98,3 @@ class CrossEntropy(nn.Module):
     def extra_repr(self) -> str:
         """The settings, for `print`."""
         return f"temperature={float(self.temperature):g}, reduction={self.reduction!r}"
-
-    @staticmethod
-    def example(
-        count: int, dimension: int, generator: torch.Generator, dtype: torch.dtype = torch.float32
-    ) -> tuple[Tensor, ...]:
-        """Random arguments of `forward` for `count` anchors."""
-        items = 2 * count + 1
-        query = torch.randn((count, dimension), generator=generator, dtype=dtype)
-        table = torch.randn((items, dimension), generator=generator, dtype=dtype)
-        return query, table, torch.randint(items, (count,), generator=generator)

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from graphcl.errors import ArgumentError
 from graphcl.losses.arguments import anchor_values, check_reduction, inverse_temperature, reduce
+from graphcl.losses.examples import two_views
 from graphcl.losses.two_views import ColumnBias, contrast_two_views
 from graphcl.losses.unit_rows import unit_rows
 
@@ -94,6 +95,7 @@ class DecoupledInfoNCE(nn.Module):
     """
 
     functional = staticmethod(decoupled_info_nce)
+    example = staticmethod(two_views)
 
     def __init__(
         self,
@@ -138,15 +140,6 @@ class DecoupledInfoNCE(nn.Module):
             f"temperature={float(self.temperature):g}, intra_view={self.intra_view}, "
             f"symmetric={self.symmetric}, weighted={self.weighted}, reduction={self.reduction!r}"
         )
-
-    @staticmethod
-    def example(
-        count: int, dimension: int, generator: torch.Generator, dtype: torch.dtype = torch.float32
-    ) -> tuple[Tensor, ...]:
-        """Random arguments of `forward` for `count` anchors."""
-        shape = (count, dimension)
-        z1 = torch.randn(shape, generator=generator, dtype=dtype)
-        return z1, torch.randn(shape, generator=generator, dtype=dtype)
 
 
 def _check_sigma(sigma: float) -> None:

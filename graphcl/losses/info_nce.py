@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from graphcl.losses.arguments import anchor_values, check_reduction, inverse_temperature, reduce
+from graphcl.losses.examples import two_views
 from graphcl.losses.two_views import ColumnBias, contrast_two_views
 
 
@@ -77,6 +78,7 @@ class InfoNCE(nn.Module):
     """
 
     functional = staticmethod(info_nce)
+    example = staticmethod(two_views)
 
     def __init__(
         self,
@@ -114,12 +116,3 @@ class InfoNCE(nn.Module):
             f"temperature={float(self.temperature):g}, intra_view={self.intra_view}, "
             f"symmetric={self.symmetric}, reduction={self.reduction!r}"
         )
-
-    @staticmethod
-    def example(
-        count: int, dimension: int, generator: torch.Generator, dtype: torch.dtype = torch.float32
-    ) -> tuple[Tensor, ...]:
-        """Random arguments of `forward` for `count` anchors."""
-        shape = (count, dimension)
-        z1 = torch.randn(shape, generator=generator, dtype=dtype)
-        return z1, torch.randn(shape, generator=generator, dtype=dtype)

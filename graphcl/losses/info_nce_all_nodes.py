@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from graphcl.errors import ArgumentError
 from graphcl.kernels.contrast import contrast
 from graphcl.losses.arguments import anchor_values, check_reduction, inverse_temperature, reduce
+from graphcl.losses.examples import rows_and_table
 from graphcl.losses.unit_rows import unit_rows
 
 
@@ -80,6 +81,7 @@ class InfoNCEAllNodes(nn.Module):
     """
 
     functional = staticmethod(info_nce_all_nodes)
+    example = staticmethod(rows_and_table)
 
     def __init__(
         self,
@@ -121,16 +123,6 @@ class InfoNCEAllNodes(nn.Module):
             f"temperature={float(self.temperature):g}, normalise={self.normalise}, "
             f"positive_limit={self.positive_limit}, reduction={self.reduction!r}"
         )
-
-    @staticmethod
-    def example(
-        count: int, dimension: int, generator: torch.Generator, dtype: torch.dtype = torch.float32
-    ) -> tuple[Tensor, ...]:
-        """Random arguments of `forward` for `count` anchors."""
-        nodes = 2 * count + 1
-        query = torch.randn((count, dimension), generator=generator, dtype=dtype)
-        key = torch.randn((nodes, dimension), generator=generator, dtype=dtype)
-        return query, key, torch.randint(nodes, (count,), generator=generator)
 
 
 def _check_limit(positive_limit: float | None) -> None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 from torch.nn.functional import logsigmoid
 
 from graphcl.losses.arguments import check_reduction, negative_columns, reduce
+from graphcl.losses.examples import scores
 
 
 def jsd(positive_scores: Tensor, negative_scores: Tensor, *, reduction: str = "mean") -> Tensor:
@@ -47,6 +47,7 @@ class JSD(nn.Module):
     """
 
     functional = staticmethod(jsd)
+    example = staticmethod(scores)
 
     def __init__(self, reduction: str = "mean") -> None:
         super().__init__()
@@ -60,11 +61,3 @@ class JSD(nn.Module):
     def extra_repr(self) -> str:
         """The settings, for `print`."""
         return f"reduction={self.reduction!r}"
-
-    @staticmethod
-    def example(
-        count: int, dimension: int, generator: torch.Generator, dtype: torch.dtype = torch.float32
-    ) -> tuple[Tensor, ...]:
-        """Random arguments of `forward`: `dimension` negatives for each of `count` positives."""
-        positive = torch.randn(count, generator=generator, dtype=dtype)
-        return positive, torch.randn((count, dimension), generator=generator, dtype=dtype)

@@ -13,6 +13,7 @@ from graphcl.losses.arguments import (
     reduce,
 )
 from graphcl.losses.columns import centred_columns, without_diagonal
+from graphcl.losses.examples import two_views
 
 
 def vicreg(
@@ -90,6 +91,7 @@ class VICReg(nn.Module):
     """
 
     functional = staticmethod(vicreg)
+    example = staticmethod(two_views)
 
     def __init__(
         self,
@@ -129,15 +131,6 @@ class VICReg(nn.Module):
             f"invariance={self.invariance:g}, variance={self.variance:g}, "
             f"covariance={self.covariance:g}, reduction={self.reduction!r}"
         )
-
-    @staticmethod
-    def example(
-        count: int, dimension: int, generator: torch.Generator, dtype: torch.dtype = torch.float32
-    ) -> tuple[Tensor, ...]:
-        """Random arguments of `forward` for `count` anchors."""
-        shape = (count, dimension)
-        z1 = torch.randn(shape, generator=generator, dtype=dtype)
-        return z1, torch.randn(shape, generator=generator, dtype=dtype)
 
 
 def _check_settings(

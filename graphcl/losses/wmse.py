@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from graphcl.errors import ArgumentError
 from graphcl.losses.arguments import check_reduction, check_two_views, reduce
 from graphcl.losses.columns import centred_columns
+from graphcl.losses.examples import two_views
 from graphcl.losses.unit_rows import ZERO_BELOW, unit_rows
 
 
@@ -109,6 +110,7 @@ class WMSE(nn.Module):
     """
 
     functional = staticmethod(wmse)
+    example = staticmethod(two_views)
 
     def __init__(
         self, shrinkage: float = 1e-3, slice_size: int | None = None, reduction: str = "mean"
@@ -137,15 +139,6 @@ class WMSE(nn.Module):
             f"shrinkage={self.shrinkage:g}, slice_size={self.slice_size}, "
             f"reduction={self.reduction!r}"
         )
-
-    @staticmethod
-    def example(
-        count: int, dimension: int, generator: torch.Generator, dtype: torch.dtype = torch.float32
-    ) -> tuple[Tensor, ...]:
-        """Random arguments of `forward` for `count` anchors."""
-        shape = (count, dimension)
-        z1 = torch.randn(shape, generator=generator, dtype=dtype)
-        return z1, torch.randn(shape, generator=generator, dtype=dtype)
 
 
 def _check_settings(shrinkage: float, slice_size: int | None) -> None:

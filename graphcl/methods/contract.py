@@ -9,10 +9,9 @@ from collections.abc import Iterator
 from typing import Any, ClassVar
 
 import torch
-from pydantic import Field
 from torch import Tensor, nn
 
-from graphcl.config import Config, tunable
+from graphcl.config import Config, Count, tunable
 
 
 class MethodConfig(Config):
@@ -21,11 +20,11 @@ class MethodConfig(Config):
     epochs: int = tunable(100, low=10, high=2000, log=True, ge=0)
     learning_rate: float = tunable(1e-3, low=1e-4, high=1e-1, log=True, gt=0)
     weight_decay: float = tunable(0.0, choices=[0.0, 1e-5, 1e-4], ge=0)
-    evaluate_every: int = Field(10, ge=0)
+    evaluate_every: Count = 10
     """Epochs between two looks at the validation split; 0 never looks."""
-    patience: int = Field(0, ge=0)
+    patience: Count = 0
     """Evaluations without improvement before training stops; 0 trains all epochs."""
-    minimum_epochs: int = Field(0, ge=0)
+    minimum_epochs: Count = 0
     """Training never stops early before this epoch: contrastive losses help late."""
 
 

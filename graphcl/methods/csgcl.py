@@ -41,8 +41,9 @@ from graphcl.config import tunable
 from graphcl.encoders import GCN, ProjectionHead, gcn_matrix
 from graphcl.kernels.communities import community_strength, detect_communities
 from graphcl.losses import InfoNCE
-from graphcl.methods.contract import Method, MethodConfig
+from graphcl.methods.contract import Method
 from graphcl.methods.features import prepare_features, scale_features
+from graphcl.methods.grace import GRACEConfig
 from graphcl.views import (
     community_keep_probability,
     community_mask_probability,
@@ -51,31 +52,17 @@ from graphcl.views import (
 )
 
 
-class CSGCLConfig(MethodConfig):
-    """Settings of CSGCL; per data set values of the paper are in `configs/graph`."""
+class CSGCLConfig(GRACEConfig):
+    """Settings of CSGCL: GRACE's, with the rates as means of CED and CAV, and Team-up's."""
 
-    epochs: int = tunable(400, low=100, high=4000, log=True, ge=0)
-    learning_rate: float = tunable(5e-4, low=1e-4, high=1e-1, log=True, gt=0)
-    weight_decay: float = tunable(1e-5, choices=[0.0, 1e-5, 1e-4], ge=0)
-    evaluate_every: int = 20
-    dimension: int = tunable(128, choices=[64, 128, 256, 512], gt=0)
-    """Width of the embeddings; the first GCN layer is twice as wide."""
-    projection: int = tunable(128, choices=[64, 128, 256, 512], gt=0)
-    activation: Literal["relu", "prelu", "rrelu", "elu"] = "relu"
-    drop_edges_1: float = tunable(0.2, low=0.0, high=0.8, ge=0, le=1)
-    drop_edges_2: float = tunable(0.4, low=0.0, high=0.8, ge=0, le=1)
-    mask_features_1: float = tunable(0.3, low=0.0, high=0.8, ge=0, le=1)
-    mask_features_2: float = tunable(0.4, low=0.0, high=0.8, ge=0, le=1)
-    temperature: float = tunable(0.4, low=0.1, high=1.0, ge=1e-3, le=10)
-    team_up_start: int = tunable(200, low=0, high=2000, ge=0)
+    team_up_start: int = tunable(100, low=0, high=2000, ge=0)
     """t_0: the last epoch of plain InfoNCE."""
     team_up_most: float = tunable(1.0, low=0.1, high=10.0, log=True, ge=0)
     """gamma_max."""
     communities: Literal["leiden", "louvain"] = "leiden"
     resolution: float = tunable(1.0, low=0.3, high=3.0, log=True, gt=0)
     directed_views: bool = False
-    normalise_features: bool = True
-    """Scale every node's (non-negative) features to sum 1, as the authors' code does."""
+    """Drop the two directions of an edge apart, as the authors' code does."""
 
 
 @dataclass(frozen=True)

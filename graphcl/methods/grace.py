@@ -28,7 +28,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from graphcl.config import tunable
+from graphcl.config import Count, tunable
 from graphcl.encoders import GCN, ProjectionHead, gcn_matrix
 from graphcl.losses import InfoNCE
 from graphcl.methods.contract import Method, MethodConfig
@@ -42,7 +42,7 @@ class GRACEConfig(MethodConfig):
     epochs: int = tunable(200, low=50, high=2000, log=True, ge=0)
     learning_rate: float = tunable(5e-4, low=1e-4, high=1e-2, log=True, gt=0)
     weight_decay: float = tunable(1e-5, choices=[0.0, 1e-5, 1e-4], ge=0)
-    evaluate_every: int = 20
+    evaluate_every: Count = 20
     dimension: int = tunable(128, choices=[64, 128, 256, 512], gt=0)
     """Width of the embeddings; the first GCN layer is twice as wide."""
     projection: int = tunable(128, choices=[64, 128, 256, 512], gt=0)

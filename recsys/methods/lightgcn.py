@@ -26,7 +26,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
-from graphcl.config import tunable
+from graphcl.config import Count, tunable
 from graphcl.encoders.lightgcn import bipartite_adjacency, propagate
 from graphcl.kernels.sparse_matrix import SparseMatrix
 from graphcl.losses import BPR
@@ -41,8 +41,8 @@ class LightGCNConfig(MethodConfig):
 
     epochs: int = tunable(100, low=20, high=1000, log=True, ge=0)
     learning_rate: float = tunable(5e-3, low=5e-4, high=2e-2, log=True, gt=0)
-    evaluate_every: int = 5
-    patience: int = 5
+    evaluate_every: Count = 5
+    patience: Count = 5
     dimension: int = tunable(64, choices=[32, 64, 128], ge=1)
     layers: int = tunable(3, choices=[1, 2, 3, 4], ge=0)
     """Propagation steps L; 0 is plain matrix factorisation."""

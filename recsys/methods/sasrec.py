@@ -27,7 +27,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from graphcl.config import tunable
+from graphcl.config import Count, tunable
 from graphcl.losses import CrossEntropy
 from graphcl.methods.contract import MethodConfig
 from recsys.data.batches import SequenceBatch, SequenceBatches
@@ -42,8 +42,8 @@ class SASRecConfig(MethodConfig):
 
     epochs: int = tunable(60, low=10, high=400, log=True, ge=0)
     learning_rate: float = tunable(1e-3, low=3e-4, high=3e-3, log=True, gt=0)
-    evaluate_every: int = 2
-    patience: int = 5
+    evaluate_every: Count = 2
+    patience: Count = 5
     dimension: int = tunable(64, choices=[32, 64, 128], ge=1)
     layers: int = tunable(2, choices=[1, 2, 3], ge=1)
     heads: int = tunable(2, choices=[1, 2, 4], ge=1)
