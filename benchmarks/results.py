@@ -70,34 +70,37 @@ def _rounded(metrics: dict[str, Any], task: str) -> dict[str, dict[str, float]]:
 
 def table() -> str:
     """One line per method and baseline of every config that has results, by protocol."""
-    groups: dict[tuple[str, str, str], list[tuple[str, dict[str, Any], int, str]]] = {}
+    groups: dict[tuple[str, str, str], list[tuple[str, dict[str, Any], int, str, str]]] = {}
     for folder in ("graph", "recsys"):
         for path in sorted((ROOT / "configs" / folder).glob("*.yaml")):
             config = yaml.safe_load(path.read_text())
             for entry in config.get("results", []):
                 key = (config["task"], config["dataset"], config["protocol"])
                 rows = groups.setdefault(key, [])
+                published = config.get("published", "")
                 link = f"[config](configs/{folder}/{path.name})"
-                rows.append((config["method"], entry["metrics"], entry["seeds"], link))
+                rows.append((config["method"], entry["metrics"], entry["seeds"], published, link))
                 for name, metrics in entry["baselines"].items():
                     # Every method of a group brings the same baselines; one line each.
                     if all(row[0] != f"{name} (baseline)" for row in rows):
-                        rows.append((f"{name} (baseline)", metrics, entry["seeds"], ""))
+                        rows.append((f"{name} (baseline)", metrics, entry["seeds"], "", ""))
     lines = []
     for (task, dataset, protocol), rows in groups.items():
         metrics = [name for name in SHOWN[task] if name in rows[0][1]]
         lines += [
             f"**{task} on {dataset}**, protocol `{protocol}`",
             "",
-            "| method | " + " | ".join(metrics) + " | seeds | |",
-            "|---|" + "---|" * (len(metrics) + 2),
+            "| method | " + " | ".join(metrics) + " | seeds | published | |",
+            "|---|" + "---|" * (len(metrics) + 3),
         ]
         first = metrics[0]
-        for name, values, seeds, link in sorted(
+        for name, values, seeds, published, link in sorted(
             rows, key=lambda row: ("baseline" in row[0], -row[1][first]["mean"])
         ):
             cells = [_cell(task, values[metric]) for metric in metrics]
-            lines.append(f"| {name} | " + " | ".join(cells) + f" | {seeds} | {link} |")
+            lines.append(
+                f"| {name} | " + " | ".join(cells) + f" | {seeds} | {published} | {link} |"
+            )
         lines.append("")
     return "\n".join(lines)
 

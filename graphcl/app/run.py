@@ -43,13 +43,14 @@ def run(
     Raises:
         GraphclError: anything a user can cause; finished seeds and checkpoints are kept.
     """
+    if resume:
+        # Seeds that are there already stay part of the run.
+        seeds = dict.fromkeys([*folder.stored_seeds(), *specification.seeds])
+        specification = replace(specification, seeds=tuple(seeds))
     # Data and model first: a mistake in them must not leave a run folder behind.
     split = _load(specification, specification.seeds[0], data_root)
     specification.method_class(specification.settings, split.train)
     with folder.locked():
-        if resume:
-            seeds = dict.fromkeys([*folder.stored_seeds(), *specification.seeds])
-            specification = replace(specification, seeds=tuple(seeds))
         folder.open(specification.as_dict(), resume)
         return _run_seeds(
             specification, split, folder, display,

@@ -28,7 +28,8 @@ class ConfigFile(Config):
     protocol: str | None = None
     seeds: int | list[int] = 1
     source: str = ""
-    note: str = ""
+    published: str = ""
+    """The number of the source under the same protocol, or the nearest one, with what differs."""
     settings: dict[str, Any] = Field(default_factory=dict)
     results: list[dict[str, Any]] = Field(default_factory=list)
 
