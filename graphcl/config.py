@@ -62,7 +62,7 @@ def configure(config_class: type[ConfigType], settings: Mapping[str, Any]) -> Co
         UnknownNameError: a key is not a field; the message names the nearest field.
     """
     try:
-        return config_class(**settings)
+        return config_class.model_validate({str(key): value for key, value in settings.items()})
     except ValidationError as error:
         raise _explain(config_class, error.errors()[0]) from None
 
@@ -87,7 +87,7 @@ def parse_override(text: str) -> tuple[str, Any]:
         raise ConfigError(f"--set takes key=value (got '{text}')")
     try:
         return key.strip(), yaml.safe_load(value)
-    except yaml.YAMLError:
+    except (yaml.YAMLError, ValueError):  # ValueError: a date that does not exist
         raise ConfigError(
             f"the value of --set {key.strip()} is not readable (got '{value}')"
         ) from None
@@ -107,6 +107,8 @@ def read_yaml(path: Path) -> dict[str, Any]:
         place = getattr(error, "problem_mark", None)
         line = f", line {place.line + 1}" if place else ""
         raise ConfigError(f"'{path}'{line} is not valid YAML") from None
+    except ValueError as error:
+        raise ConfigError(f"'{path}' holds a value that cannot be read: {error}") from None
     if not isinstance(content, dict):
         raise ConfigError(
             f"'{path}' must hold a mapping of settings (got {type(content).__name__})"

@@ -20,6 +20,12 @@ from graphcl.config import read_yaml
 from graphcl.errors import CheckpointError, OutputError
 from graphcl.train.checkpoint import CheckpointFolder
 
+SEED_RECORD = {
+    "fingerprint", "seed", "metrics", "validation", "baselines",
+    "epochs", "best_epoch", "parameters", "seconds",
+}  # fmt: skip
+"""The keys of a finished seed's record."""
+
 
 class RunFolder:
     """Paths and atomic writes of one run."""
@@ -30,12 +36,14 @@ class RunFolder:
         self.log = path / "log.jsonl"
         self.result = path / "result.json"
         self.snapshot = path / "snapshot.npz"
+        self._started = False
 
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Hold the folder, made if need be, so that two processes never write one run.
 
-        A folder that is still empty at the end is removed again.
+        What was made here is removed again when nothing but `config.yaml` came of it: a
+        mistake that shows when the model is built leaves no folder behind.
 
         Raises:
             OutputError: the folder cannot be made, or another process holds it.
@@ -43,6 +51,7 @@ class RunFolder:
         try:
             if self.path.exists() and not self.path.is_dir():
                 raise OutputError(f"the output folder '{self.path}' is a file")
+            made = not self.path.exists()
             self.path.mkdir(parents=True, exist_ok=True)
             descriptor = os.open(self.path, os.O_RDONLY)
         except OSError as error:
@@ -57,15 +66,27 @@ class RunFolder:
         try:
             yield
         finally:
+            if self._started and [path.name for path in self.path.iterdir()] == [self.config.name]:
+                self.config.unlink()
+            if made:
+                with contextlib.suppress(OSError):  # it holds something, so it stays
+                    self.path.rmdir()
             os.close(descriptor)
-            with contextlib.suppress(OSError):
-                self.path.rmdir()
 
     def stored_seeds(self) -> list[int]:
-        """The seeds of the run that is in the folder, [] if there is none."""
+        """The seeds of the run that is in the folder, [] if there is none.
+
+        Raises:
+            CheckpointError: `config.yaml` does not list them.
+        """
         if not self.config.exists():
             return []
-        return list(read_yaml(self.config).get("seeds", []))
+        seeds = read_yaml(self.config).get("seeds")
+        if not isinstance(seeds, list) or not all(type(seed) is int for seed in seeds):
+            raise CheckpointError(
+                f"'{self.config}' is damaged: seeds must be a list of integers (got {seeds!r})"
+            )
+        return seeds
 
     def open(self, specification: dict[str, Any], resume: bool) -> None:
         """Start the run, or check that the folder holds the same run when resuming.
@@ -83,6 +104,8 @@ class RunFolder:
             self._check_same(specification)
             for leftover in self.path.rglob(".*.safetensors.*"):
                 leftover.unlink()  # of a write that was killed
+        else:
+            self._started = True
         write_text(self.config, yaml.safe_dump(specification, sort_keys=False))
 
     def checkpoints(self, seed: int) -> CheckpointFolder:
@@ -100,10 +123,12 @@ class RunFolder:
         path = self._seed_result(seed)
         try:
             record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-            stored = record["fingerprint"]
-        except (OSError, ValueError, KeyError, TypeError):
+            complete = record.keys() >= SEED_RECORD
+        except (OSError, ValueError, AttributeError):
             return None
-        if stored != fingerprint:
+        if not complete:
+            return None
+        if record["fingerprint"] != fingerprint:
             raise CheckpointError(
                 f"seed {seed} in '{self.path}' was run on other data or with other settings; "
                 "give another --out"

@@ -21,7 +21,7 @@ from graphcl.config import fingerprint as fingerprint_of
 from graphcl.errors import ConfigError
 from graphcl.evaluate.contract import Split
 from graphcl.methods.contract import Method
-from graphcl.train.log import RunLog
+from graphcl.train.log import RunLog, rewind
 from graphcl.train.loop import Trainer
 from graphcl.train.seeds import seed_everything
 
@@ -47,9 +47,8 @@ def run(
         # Seeds that are there already stay part of the run.
         seeds = dict.fromkeys([*folder.stored_seeds(), *specification.seeds])
         specification = replace(specification, seeds=tuple(seeds))
-    # Data and model first: a mistake in them must not leave a run folder behind.
+    # Data first: a mistake there must not leave a run folder behind.
     split = _load(specification, specification.seeds[0], data_root)
-    specification.method_class(specification.settings, split.train)
     with folder.locked():
         folder.open(specification.as_dict(), resume)
         return _run_seeds(
@@ -87,7 +86,6 @@ def _run_seeds(
                 specification, split, seed, folder, display,
                 fingerprint=fingerprint, resume=resume, checkpoint_seconds=checkpoint_seconds,
                 snapshot=position == 0, save_embeddings=save_embeddings and position == 0,
-                log_start=records[-1]["log_position"] if records else 0,
             )  # fmt: skip
             for name in baselines:
                 split = _load(specification, seed, data_root)
@@ -131,7 +129,6 @@ def _run_seed(
     checkpoint_seconds: float,
     snapshot: bool,
     save_embeddings: bool,
-    log_start: int,
 ) -> dict[str, Any]:
     clock, seconds_before = time.perf_counter(), 0.0
     generator = seed_everything(seed)
@@ -144,9 +141,9 @@ def _run_seed(
         checkpoints = folder.checkpoints(seed)
         checkpoint = checkpoints.load_last(fingerprint) if resume else None
         if checkpoint:
-            log_start = checkpoint.state["log_position"]
             seconds_before = checkpoint.state["progress"]["seconds"]
-        with RunLog(folder.log, log_start) as log, display.seed(seed, method) as listener:
+        rewind(folder.log, seed, checkpoint.state["progress"]["epoch"] if checkpoint else 0)
+        with RunLog(folder.log) as log, display.seed(seed, method) as listener:
             trainer = Trainer(
                 method, specification.task, split,
                 seed=seed, generator=generator, folder=checkpoints, log=log,
@@ -156,7 +153,6 @@ def _run_seed(
             if checkpoint:
                 trainer.resume(checkpoint)
             progress = trainer.fit()
-            log_start = log.position
         record |= {
             "epochs": progress.epoch,
             "best_epoch": progress.best_epoch,
@@ -171,7 +167,6 @@ def _run_seed(
     record["parameters"] = sum(parameter.numel() for parameter in method.parameters())
     record["seconds"] = round(seconds_before + time.perf_counter() - clock, 2)
     record["baselines"] = {}
-    record["log_position"] = log_start
     return record
 
 

@@ -35,6 +35,7 @@ class ConfigFile(Config):
 
 
 LARGEST_SEED = 2**32
+MOST_SEEDS = 10_000
 
 
 @dataclass(frozen=True)
@@ -145,6 +146,8 @@ def _same(what: str, in_file: str, given: str, path: Path) -> None:
 
 
 def _seed_list(seeds: int | list[int]) -> tuple[int, ...]:
+    if isinstance(seeds, int) and not 1 <= seeds <= MOST_SEEDS:
+        raise ConfigError(f"the number of seeds must be 1 to {MOST_SEEDS} (got {seeds})")
     chosen = tuple(range(seeds)) if isinstance(seeds, int) else tuple(seeds)
     distinct = len(set(chosen)) == len(chosen)
     if not chosen or not distinct or min(chosen) < 0 or max(chosen) >= LARGEST_SEED:

@@ -169,6 +169,12 @@ def public_split(data: Data, seed: int = 0) -> NodeSplit:
             f"{_called(data)} comes without a public split (train_mask, val_mask, test_mask); "
             "use random-10-10-80 or random-20-per-class"
         )
+    for key in MASKS:
+        mask = data[key]
+        fits = isinstance(mask, Tensor) and mask.dtype == torch.bool
+        if not fits or mask.shape != (data.num_nodes,):
+            got = f"{mask.dtype} {tuple(mask.shape)}" if isinstance(mask, Tensor) else type(mask)
+            raise DataError(f"{key} must hold {data.num_nodes} booleans, one a node (got {got})")
     labelled = _mask(data, _labelled(data))
     parts = {key: data[key] & labelled for key in MASKS}
     for key, part in parts.items():

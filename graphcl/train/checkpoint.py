@@ -56,7 +56,8 @@ def save_checkpoint(path: Path, tensors: Mapping[str, Tensor], state: Mapping[st
         if tensor.data_ptr() in seen:
             contiguous[name] = tensor.clone()
         seen.add(tensor.data_ptr())
-    metadata = {"format": FORMAT, "state": json.dumps(state), "sha256": _digest(contiguous)}
+    text = json.dumps(state)
+    metadata = {"format": FORMAT, "state": text, "sha256": _digest(contiguous, text)}
     write_bytes(path, save(contiguous, metadata=metadata))
 
 
@@ -76,8 +77,8 @@ def load_checkpoint(path: Path) -> Checkpoint:
                 )
             state = json.loads(metadata["state"])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            if metadata["sha256"] != _digest(tensors):
-                raise CheckpointError(f"'{path}' is damaged: its tensors do not match its sha256")
+            if metadata["sha256"] != _digest(tensors, metadata["state"]):
+                raise CheckpointError(f"'{path}' is damaged: its content is not that of its sha256")
     except FileNotFoundError:
         raise CheckpointError(f"there is no checkpoint '{path}'") from None
     except (SafetensorError, OSError, KeyError, ValueError) as error:
@@ -85,9 +86,9 @@ def load_checkpoint(path: Path) -> Checkpoint:
     return Checkpoint(tensors, state)
 
 
-def _digest(tensors: Mapping[str, Tensor]) -> str:
-    # safetensors checks its header only; a flipped bit in a weight would pass silently.
-    digest = hashlib.sha256()
+def _digest(tensors: Mapping[str, Tensor], state: str) -> str:
+    # safetensors checks the shape of its header only; a flipped bit would pass silently.
+    digest = hashlib.sha256(state.encode())
     for name in sorted(tensors):
         digest.update(name.encode())
         digest.update(tensors[name].reshape(-1).view(torch.uint8).numpy().tobytes())

@@ -1,4 +1,4 @@
-"""`log.jsonl`: one JSON object a line, appended, and cut back to a known place on resume."""
+"""`log.jsonl`: one JSON object a line, appended, and rewound to the checkpoint on resume."""
 
 from __future__ import annotations
 
@@ -7,24 +7,45 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from graphcl.atomic import write_bytes
 from graphcl.errors import OutputError
 
 
+def rewind(path: Path, seed: int, epoch: int) -> None:
+    """Drop what `seed` logged after `epoch`, and lines torn by a kill, before it goes on.
+
+    The resumed run writes those epochs again, so keeping them would log them twice. Records
+    of other seeds stay, whatever their order.
+
+    Raises:
+        OutputError: the file cannot be read or written; it is as it was.
+    """
+    try:
+        lines = path.read_bytes().split(b"\n")
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise OutputError(f"cannot read '{path}': {error.strerror or error}") from None
+    kept = [line for line in lines if _stays(line, seed, epoch)]
+    write_bytes(path, b"".join(line + b"\n" for line in kept))
+
+
+def _stays(line: bytes, seed: int, epoch: int) -> bool:
+    try:
+        record = json.loads(line)
+        return record["seed"] != seed or (record["epoch"] <= epoch and "stopped" not in record)
+    except (ValueError, KeyError, TypeError):
+        return False
+
+
 class RunLog:
-    """Appends records to a JSON-lines file; `position` says where a resumed run goes on."""
+    """Appends records to a JSON-lines file."""
 
-    def __init__(self, path: Path, position: int = 0) -> None:
-        """Open `path` to append, first dropping everything after byte `position`.
-
-        What follows the last checkpoint is written again by the resumed run, so keeping
-        it would log those epochs twice; a line torn by a kill goes with it.
-        """
+    def __init__(self, path: Path) -> None:
         self.path = path
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._file = path.open("ab")
-            # A log that was lost or cut is not padded up to its old length.
-            self._file.truncate(min(position, self._file.tell()))
         except OSError as error:
             raise OutputError(f"cannot write '{path}': {error.strerror or error}") from None
 
@@ -35,11 +56,6 @@ class RunLog:
             self._file.flush()
         except OSError as error:
             raise OutputError(f"cannot write '{self.path}': {error.strerror or error}") from None
-
-    @property
-    def position(self) -> int:
-        """Bytes written so far."""
-        return self._file.tell()
 
     def __enter__(self) -> RunLog:
         return self

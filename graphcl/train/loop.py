@@ -90,7 +90,6 @@ class Trainer:
         """
         config = self.method.config
         last_save = self._clock = time.monotonic()
-        finished_before = self.progress.stopped is not None
         while self.progress.stopped is None and self.progress.epoch < config.epochs:
             self._train_epoch(self.progress.epoch + 1)
             if self._is_evaluation_epoch():
@@ -100,7 +99,7 @@ class Trainer:
             if time.monotonic() - last_save >= self.checkpoint_seconds:
                 self.save()
                 last_save = time.monotonic()
-        if self.progress.stopped and not finished_before:
+        if self.progress.stopped:
             self.log.write(
                 {
                     "seed": self.seed,
@@ -148,7 +147,6 @@ class Trainer:
             "seed": self.seed,
             "progress": asdict(self.progress),
             "optimizer_groups": self.optimizer.state_dict()["param_groups"],
-            "log_position": self.log.position,
         }
 
     def _train_epoch(self, epoch: int) -> None:

@@ -107,6 +107,8 @@ def test_a_found_config_gives_settings_and_a_named_one_everything(command, tmp_p
         (["run", "grace", "cora", "--task", "ranking"], ["grace", "node-classification"]),
         (["run", "grace", "cora", "--protocol", "grace"], ["protocol 'grace'", "'grace-10-90'"]),
         (["run", "grace", "cora", "--config", "none.yaml"], ["none.yaml"]),
+        (["run", "grace", "cora", "--set", "weight_decay=2020-99-99"], ["'2020-99-99'"]),
+        (["run", "grace", "cora", "--seeds", "2000000000"], ["1 to 10000"]),
         (["show", "InfoNCEE"], ["'InfoNCEE'", "'InfoNCE'"]),
         (["list", "view"], ["'view'", "'views'"]),
         (["data", "check", "coraa"], ["'coraa'", "'cora'"]),
@@ -250,10 +252,11 @@ def test_resume_never_drops_or_mixes_seeds(command, tiny_graph, tmp_path):
     assert command(*run, "--resume")[0] == 0
     assert json.loads((out / "result.json").read_text())["seeds"] == [0, 1]
     # A damaged record of a seed is measured again.
-    (out / "checkpoints" / "seed-1" / "result.json").write_text('{"a": ')
     before = json.loads((out / "result.json").read_text())["metrics"]
-    assert command(*run, "--resume")[0] == 0
-    assert json.loads((out / "result.json").read_text())["metrics"] == before
+    for damaged in ('{"a": ', "{}", "[]"):
+        (out / "checkpoints" / "seed-1" / "result.json").write_text(damaged)
+        assert command(*run, "--resume")[0] == 0
+        assert json.loads((out / "result.json").read_text())["metrics"] == before
     add_edge("0,59\n")(graph)
     refused(command(*run, "--resume", "--seeds", 3), "seed 0", "other data")
 
@@ -300,3 +303,24 @@ def test_an_interrupt_says_how_to_go_on(command, tiny_graph, tmp_path, monkeypat
     code, _, text = command("run", "grace", tiny_graph, "--out", tmp_path / "run")
     assert code == 130
     assert "--resume" in text
+
+
+def test_a_mistake_in_the_model_keeps_a_folder_that_was_there(command, tiny_log, tmp_path):
+    out = tmp_path / "mine"
+    out.mkdir()
+    refused(command("run", "sasrec", tiny_log, "--out", out, "--set", "heads=3"))
+    assert out.is_dir()
+    assert not any(out.iterdir())
+
+
+def test_a_damaged_record_keeps_the_log_of_other_seeds(command, tiny_graph, tmp_path):
+    out = tmp_path / "run"
+    run = ["run", "grace", tiny_graph, "--out", out, "--seeds", 2, *SMOKE]
+    assert command(*run)[0] == 0
+    log = out / "log.jsonl"
+    before = sorted(log.read_text().splitlines())
+    (out / "checkpoints" / "seed-0" / "result.json").write_text("{")
+    assert command(*run, "--resume")[0] == 0
+    assert sorted(log.read_text().splitlines()) == before
+    (out / "config.yaml").write_text("seeds: 2\n")
+    refused(command(*run, "--resume"), "config.yaml", "got 2")

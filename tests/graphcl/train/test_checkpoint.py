@@ -46,13 +46,23 @@ def test_tied_weights_are_saved(tmp_path):
         lambda content: pickle.dumps({"weights": [1, 2]}),
         lambda content: save({"x": torch.ones(1)}, metadata={"format": "another"}),
         lambda content: save({"x": torch.ones(1)}),
+        lambda content: content.replace(b"kept", b"lept"),
         lambda content: content[:-5] + bytes([content[-5] ^ 1]) + content[-4:],
     ],
-    ids=["truncated", "empty", "huge header", "pickle", "foreign", "no metadata", "flipped bit"],
+    ids=[
+        "truncated",
+        "empty",
+        "huge header",
+        "pickle",
+        "foreign",
+        "no metadata",
+        "state",
+        "flipped bit",
+    ],
 )
 def test_damaged_or_foreign_files_are_named(tmp_path, damage):
     path = tmp_path / "a.safetensors"
-    save_checkpoint(path, tensors(), {})
+    save_checkpoint(path, tensors(), {"kept": 1})
     path.write_bytes(damage(path.read_bytes()))
     with pytest.raises(CheckpointError, match=r"a\.safetensors"):
         load_checkpoint(path)

@@ -9,7 +9,7 @@ from graphcl.errors import CheckpointError, NonFiniteError, SealedError
 from graphcl.evaluate.contract import Sealed, Split, Task
 from graphcl.methods.contract import Method, MethodConfig
 from graphcl.train.checkpoint import CheckpointFolder
-from graphcl.train.log import RunLog
+from graphcl.train.log import RunLog, rewind
 from graphcl.train.loop import Trainer
 from graphcl.train.seeds import seed_everything
 
@@ -116,20 +116,22 @@ def test_log_has_one_line_per_epoch_and_evaluation(tmp_path):
     assert records[-1]["stopped"] == "epochs"
 
 
-def test_the_log_is_cut_back_to_its_position(tmp_path):
+def test_a_log_is_rewound_for_one_seed_only(tmp_path):
     path = tmp_path / "log.jsonl"
+    rewind(path, 0, 1)
+    assert not path.exists()
     with RunLog(path) as log:
-        log.write({"epoch": 1})
-        position = log.position
-        log.write({"epoch": 2})
-    path.write_bytes(path.read_bytes() + b'{"epo')
-    with RunLog(path, position) as log:
-        log.write({"epoch": 3})
-    assert path.read_text() == '{"epoch": 1}\n{"epoch": 3}\n'
-    path.unlink()
-    with RunLog(path, position) as log:
-        log.write({"epoch": 4})
-    assert path.read_text() == '{"epoch": 4}\n', "a lost log is not padded"
+        for seed, epoch in ((0, 1), (0, 2), (1, 1), (1, 2)):
+            log.write({"seed": seed, "epoch": epoch})
+        log.write({"seed": 0, "epoch": 1, "stopped": "epochs"})
+    path.write_bytes(path.read_bytes() + b'{"seed": 1, "epo')
+    rewind(path, 0, 1)
+    with RunLog(path) as log:
+        log.write({"seed": 0, "epoch": 2})
+    records = [json.loads(line) for line in path.read_text().splitlines()]
+    assert [(record["seed"], record["epoch"]) for record in records] == [
+        (0, 1), (1, 1), (1, 2), (0, 2),
+    ]  # fmt: skip
 
 
 def test_the_test_split_opens_once():
