@@ -43,6 +43,10 @@ class NonFiniteError(GraphclError, ArithmeticError):
     """A loss part or a gradient became NaN or infinite during training."""
 
 
+class NonFiniteArgumentError(ArgumentError, NonFiniteError):
+    """An operator was given NaN or infinite numbers, for instance embeddings that blew up."""
+
+
 class CheckpointError(GraphclError, RuntimeError):
     """A checkpoint is corrupt, foreign, or belongs to another configuration."""
 

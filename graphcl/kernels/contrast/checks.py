@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from graphcl.errors import ArgumentError
+from graphcl.errors import ArgumentError, NonFiniteArgumentError
 
 
 def scale_tensor(scale: float | Tensor, like: Tensor) -> Tensor:
@@ -17,6 +17,19 @@ def scale_tensor(scale: float | Tensor, like: Tensor) -> Tensor:
     if not 0 < value < float("inf"):
         raise ArgumentError(f"scale must be positive and finite; got {value}")
     return factor
+
+
+def check_finite(name: str, values: Tensor) -> None:
+    """Raise `NonFiniteArgumentError` naming the first entry that is NaN or infinite."""
+    finite = torch.isfinite(values)
+    if bool(finite.all()):
+        return
+    where = tuple(int(part) for part in (~finite).nonzero()[0])
+    count = values.numel() - int(finite.sum())
+    raise NonFiniteArgumentError(
+        f"{name} must be finite; got {float(values.detach()[where])} at {list(where)} "
+        f"({count} of {values.numel()} entries)"
+    )
 
 
 def check_choice(backend: str, allowed: tuple[str, ...], tile: int) -> None:
