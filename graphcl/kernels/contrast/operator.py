@@ -23,11 +23,12 @@ from graphcl.kernels.contrast.exclusion import (
     match_ids,
     nothing_excluded,
 )
+from graphcl.kernels.contrast.native import native_log_sum_exp
 from graphcl.kernels.contrast.pairs import pair_products
 from graphcl.kernels.contrast.problem import Problem
 from graphcl.kernels.contrast.tiles import tiled_log_sum_exp
 
-Backend = Literal["auto", "dense", "tiles"]
+Backend = Literal["auto", "dense", "tiles", "native"]
 BACKENDS: tuple[str, ...] = get_args(Backend)
 
 DENSE_LIMIT = 1 << 16
@@ -113,7 +114,7 @@ def contrast(
     if decoupled:
         excluded = _without_positive(excluded, positive)
 
-    dtype = _accumulation_dtype(query)
+    dtype, reduced = _accumulation_dtype(query), _reduced_precision(query)
     query = query.to(dtype)
     key = None if key is None else key.to(dtype)
     bias = None if column_bias is None else column_bias.to(dtype)
@@ -127,6 +128,7 @@ def contrast(
         row_excluded=excluded,
         column_excluded=nothing_excluded(query.device),
         columns=False,
+        reduced_precision=reduced,
     )
     with _full_precision(query):
         denominator, _ = _log_sum_exp(problem, backend, tile)
@@ -185,7 +187,7 @@ def contrast_both(
         row_excluded = _without_positive(excluded, first_positive)
         column_excluded = _without_positive(excluded.transposed(), second_positive).transposed()
 
-    dtype = _accumulation_dtype(first)
+    dtype, reduced = _accumulation_dtype(first), _reduced_precision(first)
     first, second = first.to(dtype), second.to(dtype)
     first_bias = None if first_bias is None else first_bias.to(dtype)
     second_bias = None if second_bias is None else second_bias.to(dtype)
@@ -199,6 +201,7 @@ def contrast_both(
         row_excluded=row_excluded,
         column_excluded=column_excluded,
         columns=True,
+        reduced_precision=reduced,
     )
     with _full_precision(first):
         of_first, of_second = _log_sum_exp(problem, backend, tile)
@@ -219,6 +222,8 @@ def _resolve(backend: str, rows: int, columns: int) -> str:
 def _log_sum_exp(problem: Problem, backend: str, tile: int) -> tuple[Tensor, Tensor | None]:
     if backend == "dense":
         return dense_log_sum_exp(problem)
+    if backend == "native":
+        return native_log_sum_exp(problem, tile)
     return tiled_log_sum_exp(problem, tile)
 
 
@@ -261,6 +266,13 @@ def _without_positive(excluded: Exclusion, positive: Tensor | None) -> Exclusion
 
 def _accumulation_dtype(query: Tensor) -> torch.dtype:
     return torch.float64 if query.dtype == torch.float64 else torch.float32
+
+
+def _reduced_precision(query: Tensor) -> bool:
+    """Whether the caller allows products of bfloat16 roundings."""
+    if query.dtype == torch.float32:
+        return torch.get_float32_matmul_precision() == "medium"
+    return query.dtype == torch.bfloat16
 
 
 def _full_precision(like: Tensor) -> AbstractContextManager[object]:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from graphcl.kernels.contrast.exclusion import TiledExclusion
+from graphcl.kernels.contrast.operands import Operands
 
 
 @dataclass(frozen=True)
@@ -55,15 +56,18 @@ class Plan:
         rows, columns = (min(self.tile, length) for length in self.shape)
         return torch.empty(rows * columns, dtype=like.dtype, device=like.device)
 
-    def walk(self, scaled_query: Tensor, key: Tensor) -> Iterator[Tile]:
+    def walk(self, operands: Operands) -> Iterator[Tile]:
         """Every tile once; `Tile.products` is overwritten by the next step."""
+        key = operands.key
         buffer = self.scratch(key)
         shared = self.row_excluded is self.column_excluded
         for rows in _blocks(0, self.shape[0], self.tile):
             start = rows.start if self.self_similar else 0
+            # Scaled strip by strip: a scaled copy of all rows would be another (M, d).
+            scaled_query = operands.query[rows] * operands.scale
             for columns in _blocks(start, self.shape[1], self.tile):
                 products = tile_view(buffer, rows, columns)
-                torch.mm(scaled_query[rows], key[columns].T, out=products)
+                torch.mm(scaled_query, key[columns].T, out=products)
                 on_diagonal = self.self_similar and rows.start == columns.start
                 serves_columns = self.two_sided and not on_diagonal
                 row_excluded = self.row_excluded.inside(rows, columns)
