@@ -26,8 +26,11 @@ AVX512 = ("-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mfma")
 
 # name -> (source files, flags). One library per instruction set, so that code shared
 # by name is never merged between them.
-PORTABLE = {"portable": (("contrast.cpp", "processor.cpp"), ("-DVECTOR_BYTES=16",))}
-X86 = {
+Recipe = tuple[tuple[str, ...], tuple[str, ...]]
+PORTABLE: dict[str, Recipe] = {
+    "portable": (("contrast.cpp", "processor.cpp"), ("-DVECTOR_BYTES=16",))
+}
+X86: dict[str, Recipe] = {
     "avx2": (("contrast.cpp",), ("-DVECTOR_BYTES=32", "-mavx2", "-mfma")),
     "avx512": (("contrast.cpp",), ("-DVECTOR_BYTES=64", *AVX512)),
     "amx": (

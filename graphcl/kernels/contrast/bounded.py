@@ -43,7 +43,7 @@ def forward(plan: Plan, operands: Operands) -> Sums:
     query_weight, query_shift = weights(operands.query_bias, operands.query)
     row_sum = key.new_zeros(plan.shape[0])
     column_sum = row_sum if plan.self_similar else key.new_zeros(plan.shape[1])
-    for tile in plan.walk(operands):
+    for tile in plan.walk(operands.query, operands.key, operands.scale):
         for_rows, for_columns = _exponentials(tile)
         row_sum[tile.rows].addmv_(for_rows, key_weight[tile.columns])
         if tile.serves_columns:
@@ -67,7 +67,7 @@ def backward(plan: Plan, operands: Operands, sums: Sums, upstream: Sums, out: Gr
     left = torch.stack([row_share, query_weight], dim=1)
     right = torch.stack([key_weight, column_share])
     buffer = plan.scratch(operands.key)
-    for tile in plan.walk(operands):
+    for tile in plan.walk(operands.query, operands.key, operands.scale):
         i, j = tile.rows, tile.columns
         for_rows, for_columns = _exponentials(tile)
         if out.key_bias is not None:
@@ -94,7 +94,7 @@ def _backward_rows_only(
         weighted_key = weighted_key * weight[:, None]
     if out.key is not None:
         shared_query = shared_query * share[:, None]
-    for tile in plan.walk(operands):
+    for tile in plan.walk(operands.query, operands.key, operands.scale):
         i, j = tile.rows, tile.columns
         block, _ = _exponentials(tile)
         if out.query is not None:

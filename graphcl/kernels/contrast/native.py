@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Sequence
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -34,7 +35,7 @@ _NAMES = {torch.float32: "float", torch.float64: "double"}
 
 
 class _Exclusion(ctypes.Structure):
-    _fields_: Sequence[tuple[str, type]] = [
+    _fields_: ClassVar[Sequence[tuple[str, type]]] = [
         (name, ctypes.c_void_p)
         for name in (
             "pointer",
@@ -48,7 +49,7 @@ class _Exclusion(ctypes.Structure):
 
 
 class _Contrast(ctypes.Structure):
-    _fields_: Sequence[tuple[str, type]] = [
+    _fields_: ClassVar[Sequence[tuple[str, type]]] = [
         ("rows", ctypes.c_int64),
         ("columns", ctypes.c_int64),
         ("dimension", ctypes.c_int64),
@@ -68,7 +69,7 @@ class _Contrast(ctypes.Structure):
 
 
 class _ContrastGradient(ctypes.Structure):
-    _fields_: Sequence[tuple[str, type]] = [
+    _fields_: ClassVar[Sequence[tuple[str, type]]] = [
         (name, ctypes.c_void_p)
         for name in (
             "row_sum",
@@ -212,7 +213,8 @@ class _PackedExclusion:
             pointer = torch.cat([counts.new_zeros(1), counts.cumsum(0)])
             columns = (pairs % width).to(torch.int32)
         ids = _small_ids(exclusion.row_ids, exclusion.column_ids)
-        self._arrays = (pointer, columns, *ids, None, None)
+        groups = _small_ids(exclusion.row_groups, exclusion.column_groups)
+        self._arrays = (pointer, columns, *ids, *groups)
         self.structure = _Exclusion(*(_address(array) for array in self._arrays))
 
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from torch import Tensor
 
 from graphcl.kernels.contrast.exclusion import Exclusion
+
+BlockWeight = Callable[[slice, slice], Tensor]
+"""Log-weights (h, w), without gradient, of the pairs of a slice of rows and of columns."""
 
 
 @dataclass(frozen=True)
@@ -21,8 +25,11 @@ class Problem:
     `query` is (M, d); `key` is (N, d), or None when it is `query` itself. The
     second sum is wanted only when `columns` is True. `scale` is a 0-d tensor.
     All tensors share one dtype, float32 or float64, and one device.
-    Both exclusions are in (row, column) coordinates of s. `reduced_precision`
-    allows products of float32 embeddings to be computed from bfloat16 roundings.
+    Both exclusions are in (row, column) coordinates of s. `block_weight`, if
+    given, is added to s without gradient; only the backends in
+    `backends.WITH_BLOCKS` know it, and never together with `columns`.
+    `reduced_precision` allows products of float32 embeddings to be computed from
+    bfloat16 roundings.
     """
 
     query: Tensor
@@ -33,6 +40,7 @@ class Problem:
     row_excluded: Exclusion
     column_excluded: Exclusion
     columns: bool
+    block_weight: BlockWeight | None = None
     reduced_precision: bool = False
 
     @property

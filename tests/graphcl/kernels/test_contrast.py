@@ -451,7 +451,7 @@ def test_identical_ids_are_not_listed() -> None:
     ("change", "message"),
     [
         ({"backend": "triton"}, "allowed: auto, dense, tiles"),
-        ({"backend": "native"}, "allowed: auto, dense, tiles"),
+        ({"backend": "quantum"}, "allowed: auto, dense, tiles"),
         ({"tile": 0}, "tile must be a positive integer; got 0"),
         ({"scale": 0.0}, "scale must be positive"),
         ({"scale": float("nan")}, "scale must be positive"),
@@ -484,7 +484,7 @@ def test_auto_never_stores_a_matrix_above_the_limit(monkeypatch: pytest.MonkeyPa
     def refuse(*_: object) -> None:
         raise AssertionError("the dense backend ran")
 
-    monkeypatch.setattr(package.operator, "dense_log_sum_exp", refuse)
+    monkeypatch.setitem(package.LOG_SUM_EXP, "dense", refuse)
     rows = int(package.DENSE_LIMIT**0.5) + 1
     contrast(torch.randn(rows, 4), scale=1.0)
     with pytest.raises(AssertionError, match="dense backend ran"):
