@@ -158,7 +158,7 @@ class _Call:
 
     def __init__(self, passes: _NativePasses, operands: Operands, *, two_sided: bool) -> None:
         self._bounded = passes._bounded
-        self.self_similar = operands.key is operands.query
+        self.self_similar = operands.self_similar
         self._query = operands.query.contiguous()
         self._key = self._query if self.self_similar else operands.key.contiguous()
         self._key_term, self.key_shift = self._term(operands.key_bias, self._key)

@@ -11,7 +11,8 @@ from torch import Tensor
 class Operands:
     """Inputs of a pass: products are scale <query_i, key_j>, with `scale` 0-d.
 
-    In a self-similar problem `key` is `query` and `query_bias` is `key_bias`.
+    In a self-similar problem `key` is `query` and `query_bias` is `key_bias`; that
+    the key is the query does not make a problem self-similar.
     """
 
     query: Tensor
@@ -19,6 +20,7 @@ class Operands:
     scale: Tensor
     query_bias: Tensor | None
     key_bias: Tensor | None
+    self_similar: bool
 
 
 @dataclass(frozen=True)

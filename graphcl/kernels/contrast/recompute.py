@@ -116,8 +116,8 @@ def _operands(
     key_bias: Tensor | None,
 ) -> Operands:
     if key is None:
-        return Operands(query, query, scale, key_bias, key_bias)
-    return Operands(query, key, scale, query_bias, key_bias)
+        return Operands(query, query, scale, key_bias, key_bias, True)
+    return Operands(query, key, scale, query_bias, key_bias, False)
 
 
 def _accumulators(operands: Operands, wanted: tuple[bool, ...]) -> Gradients:
@@ -125,7 +125,7 @@ def _accumulators(operands: Operands, wanted: tuple[bool, ...]) -> Gradients:
     # Contiguous, whatever the layout of the embeddings.
     query = operands.query.new_zeros(operands.query.shape) if wanted[0] or wanted[2] else None
     key_bias = operands.key.new_zeros(columns) if wanted[4] else None
-    if operands.key is operands.query:
+    if operands.self_similar:
         return Gradients(query, query, key_bias, key_bias)
     key = operands.key.new_zeros(operands.key.shape) if wanted[1] else None
     query_bias = operands.query.new_zeros(rows) if wanted[3] else None
