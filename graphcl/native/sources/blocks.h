@@ -3,23 +3,26 @@
 #include "contrast.h"
 #include <algorithm>
 #include <cmath>
-#include <cstdlib>
 #include <cstring>
 #include <limits>
 #include <new>
+#include <sys/mman.h>
 #include <thread>
 #include <vector>
 
-// Zero-initialised, aligned to cache lines (and to the tiles of AMX).
+// Zeros, aligned to pages, and given back to the system when done: from the heap, what
+// is freed in between would stay behind as holes.
 template <class Item> class Buffer {
   public:
     explicit Buffer(int64_t count) : count_(count) {
-        size_t bytes = (size_t(count) * sizeof(Item) + 127) / 64 * 64;
-        data_ = static_cast<Item*>(std::aligned_alloc(64, bytes));
-        if (!data_) throw std::bad_alloc();
-        std::memset(static_cast<void*>(data_), 0, bytes);
+        if (!count) return;
+        void* data = mmap(nullptr, bytes(), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        if (data == MAP_FAILED) throw std::bad_alloc();
+        data_ = static_cast<Item*>(data);
     }
-    ~Buffer() { std::free(data_); }
+    ~Buffer() {
+        if (data_) munmap(data_, bytes());
+    }
     Buffer(const Buffer&) = delete;
     Buffer& operator=(const Buffer&) = delete;
     Buffer(Buffer&& other) noexcept : data_(other.data_), count_(other.count_) { other.data_ = nullptr; }
@@ -29,7 +32,9 @@ template <class Item> class Buffer {
     int64_t size() const { return count_; }
 
   private:
-    Item* data_;
+    size_t bytes() const { return size_t(count_) * sizeof(Item); }
+
+    Item* data_ = nullptr;
     int64_t count_;
 };
 
