@@ -9,7 +9,9 @@ from graphcl.native.library import (
     ContrastLibrary,
     NativeKernelsMissing,
     contrast_library,
+    load_library,
     missing_reason,
+    usable_libraries,
     warn_if_missing,
 )
 
@@ -17,6 +19,8 @@ __all__ = [
     "ContrastLibrary",
     "NativeKernelsMissing",
     "contrast_library",
+    "load_library",
     "missing_reason",
+    "usable_libraries",
     "warn_if_missing",
 ]

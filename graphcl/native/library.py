@@ -41,13 +41,20 @@ class ContrastLibrary:
 @functools.cache
 def contrast_library() -> ContrastLibrary | None:
     """The best library that was built and that this processor runs, or None."""
+    names = usable_libraries()
+    return load_library(names[0]) if names else None
+
+
+def usable_libraries() -> list[str]:
+    """The instruction sets that were built and that this processor runs, best first."""
     if missing_reason() is not None:
-        return None
+        return []
     features = _features()
-    for name, bit in _LIBRARIES:
-        if (features & bit or bit == 0) and library_path(name).is_file():
-            return _load(name)
-    return None
+    return [
+        name
+        for name, bit in _LIBRARIES
+        if (features & bit or bit == 0) and library_path(name).is_file()
+    ]
 
 
 @functools.cache
@@ -84,7 +91,8 @@ def _features() -> int:
     return int(portable.processor_features())
 
 
-def _load(name: str) -> ContrastLibrary:
+def load_library(name: str) -> ContrastLibrary:
+    """The library built for one instruction set; the processor must know it."""
     functions = ctypes.CDLL(str(library_path(name)))
     for function, arguments in _CONTRAST_FUNCTIONS.items():
         if name != "amx" and function.endswith("bfloat16"):
