@@ -51,4 +51,6 @@ class _UnitRows(torch.autograd.Function):
         # The second output exists so that this formula can be differentiated again.
         unit, inverse_length = ctx.saved_tensors
         along = torch.linalg.vecdot(to_unit, unit)[:, None] + inverse_length * to_inverse
-        return torch.addcmul(to_unit, unit, along, value=-1) * inverse_length
+        across = torch.addcmul(to_unit, unit, along, value=-1)
+        # In place saves a copy of the embeddings, but a second derivative needs the factor.
+        return across * inverse_length if torch.is_grad_enabled() else across.mul_(inverse_length)

@@ -158,7 +158,7 @@ class _PairSum(torch.autograd.Function):
         plan: Plan,
     ) -> Tensor:
         sums = query.new_zeros(plan.shape[0])
-        for tile in plan.walk(query * scale, key):
+        for tile in plan.walk(query, key, float(scale)):
             # A function may return its argument: what follows must not write into it twice.
             values = function(_logits(tile, row_bias, column_bias)).contiguous()
             sums[tile.rows] += fill(values, tile.row_excluded, 0.0).sum(dim=1)
@@ -176,7 +176,7 @@ class _PairSum(torch.autograd.Function):
         of_key = torch.zeros_like(key) if wanted[1] else None
         of_rows = torch.zeros_like(row_bias) if wanted[3] else None
         of_columns = torch.zeros_like(column_bias) if wanted[4] else None
-        for tile in plan.walk(query * scale, key):
+        for tile in plan.walk(query, key, float(scale)):
             i, j = tile.rows, tile.columns
             logits = _logits(tile, row_bias, column_bias).requires_grad_()
             with torch.enable_grad():
