@@ -20,7 +20,7 @@ from graphcl.kernels.contrast.checks import (
     scale_tensor,
 )
 from graphcl.kernels.contrast.exclusion import Exclusion
-from graphcl.kernels.contrast.groups import group_order
+from graphcl.kernels.contrast.groups import group_order, group_tile
 from graphcl.kernels.contrast.once import differentiable_once
 from graphcl.kernels.contrast.pairs import Pairs
 from graphcl.kernels.contrast.walk import Plan, Tile, fill
@@ -108,6 +108,7 @@ def pair_sum(
             logits = logits if column_bias is None else logits + column_bias
             return function(logits).masked_fill(excluded.dense(shape), 0.0).sum(dim=1)
         order = group_order(excluded)
+        tile = group_tile(excluded, tile)
         if order is None:
             plan = _plan(shape, tile, excluded)
             return _PairSum.apply(query, key, factor, row_bias, column_bias, function, plan)
