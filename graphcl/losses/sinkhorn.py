@@ -20,7 +20,7 @@ def sinkhorn(scores: Tensor, epsilon: float = 0.05, iterations: int = 3) -> Tens
     by Cuturi 2013, "Sinkhorn Distances", arXiv 1306.0895, as SwAV uses it (Caron et
     al. 2020, arXiv 2006.09882, section 3.1). Each iteration scales the columns, then
     the rows, so that the rows sum to 1 exactly and the columns in the limit.
-    Everything stays a logarithm until the end: no score overflows, whatever epsilon.
+    Everything stays a logarithm until the end: exponentials do not overflow.
 
     Args:
         scores: (B, K) floating, similarity of every row and prototype; 16-bit types
@@ -32,8 +32,8 @@ def sinkhorn(scores: Tensor, epsilon: float = 0.05, iterations: int = 3) -> Tens
         (B, K), without gradient.
 
     Raises:
-        ArgumentError: for a shape, epsilon or number out of range, or scores that are
-            not finite.
+        ArgumentError: for a shape, epsilon or number out of range.
+        NonFiniteArgumentError: for NaN or infinity in scores / epsilon.
     """
     check_sinkhorn(epsilon, iterations)
     check_matrix("scores", scores, None)
@@ -42,8 +42,8 @@ def sinkhorn(scores: Tensor, epsilon: float = 0.05, iterations: int = 3) -> Tens
         scores = scores.float()
     if scores.numel() == 0:
         return torch.zeros_like(scores)
-    # The largest score of a row takes part in nothing but the row's own scaling.
-    log_codes = (scores - scores.amax(dim=1, keepdim=True)) / epsilon
+    log_codes = scores / epsilon
+    check_finite("scores / epsilon", log_codes)
     for _ in range(iterations):
         log_codes = log_codes - torch.logsumexp(log_codes, dim=0, keepdim=True)
         log_codes = log_codes - torch.logsumexp(log_codes, dim=1, keepdim=True)
