@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from graphcl.errors import ArgumentError
-from graphcl.kernels.contrast.checks import check_finite, check_matrix
+from graphcl.kernels.contrast.checks import check_finite, check_matrix, full_precision
 
 # Entries of the (rows x clusters) matrices that are held at a time.
 _ENTRIES_PER_CHUNK = 1 << 22
@@ -68,15 +68,16 @@ def kmeans(
     size = x.abs().amax() if x.numel() else x.new_zeros(())
     size = torch.where(size > 0, size, 1.0)
     x = x / size
-    centroids = _seeds(x, clusters, generator)
-    assignment = _nearest(x, centroids)
-    for _ in range(iterations):
-        sums, counts = _sums(x, assignment, clusters)
-        means = sums / counts.clamp_min(1)[:, None]
-        centroids = torch.where(counts[:, None] > 0, means, centroids)
-        previous, assignment = assignment, _nearest(x, centroids)
-        if torch.equal(previous, assignment):
-            break
+    with full_precision(x):
+        centroids = _seeds(x, clusters, generator)
+        assignment = _nearest(x, centroids)
+        for _ in range(iterations):
+            sums, counts = _sums(x, assignment, clusters)
+            means = sums / counts.clamp_min(1)[:, None]
+            centroids = torch.where(counts[:, None] > 0, means, centroids)
+            previous, assignment = assignment, _nearest(x, centroids)
+            if torch.equal(previous, assignment):
+                break
     counts = torch.bincount(assignment, minlength=clusters)
     return KMeans(assignment, centroids * size + mean, counts)
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from graphcl.errors import ArgumentError
-from graphcl.kernels.contrast.checks import check_finite, check_matrix
+from graphcl.kernels.contrast.checks import check_finite, check_matrix, full_precision
 
 
 @torch.no_grad()
@@ -48,5 +48,6 @@ def random_fourier_features(
     where = x.device if generator is None else generator.device
     shape = (x.shape[1], frequencies)
     directions = torch.randn(shape, generator=generator, device=where, dtype=x.dtype)
-    angles = x @ directions.to(x.device) / bandwidth
+    with full_precision(x):
+        angles = x @ directions.to(x.device) / bandwidth
     return torch.cat([angles.cos(), angles.sin()], dim=1) / frequencies**0.5

@@ -10,7 +10,7 @@ def reachability(adjacency: SparseMatrix, order: int, *, cumulative: bool = True
     """The influence matrix R = P + P² + ... + P^order of a graph, sparse.
 
     P is the row-normalised adjacency with self-loops, so that R_ij is the expected
-    number of visits to j by a walk of `order` steps from i (Kulatilleke et al. 2022,
+    number of visits to j in `order` steps of a walk from i (Kulatilleke et al. 2022,
     arXiv 2209.14067, positives of `graphcl.losses.BlockContrast`). Done once, on the CPU.
     Powers fill up: on a graph of small diameter an order of 3 or 4 can be dense.
 

@@ -8,7 +8,7 @@ from torch.nn.functional import logsigmoid
 
 from graphcl.errors import ArgumentError
 from graphcl.kernels.contrast import pair_sum
-from graphcl.kernels.contrast.checks import check_finite
+from graphcl.kernels.contrast.checks import check_finite, full_precision
 from graphcl.losses.arguments import (
     check_reduction,
     check_two_views,
@@ -52,7 +52,8 @@ def mann_whitney(
         return reduce(total / max(count - 1, 1), reduction)
     shares = soft_histogram(u, v, knots)
     steps = torch.linspace(-1.0, 1.0, knots, dtype=u.dtype, device=u.device)
-    values = _softplus(scale * (steps - positive[:, None])) @ shares
+    with full_precision(u):
+        values = _softplus(scale * (steps - positive[:, None])) @ shares
     return reduce(values, reduction)
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from graphcl.errors import ArgumentError
-from graphcl.kernels.contrast.checks import check_finite
+from graphcl.kernels.contrast.checks import check_finite, full_precision
 from graphcl.kernels.kmeans import kmeans
 from graphcl.losses.arguments import check_reduction, check_two_views, inverse_temperature, reduce
 from graphcl.losses.examples import views_clusters_prototypes
@@ -125,11 +125,13 @@ def _direction(
             f"{clusters}; got {translated.shape[0]}"
         )
     centroids, translated = centroids.detach().to(student), translated.detach().to(student)
-    log_student = torch.log_softmax(scale * (student @ translated.T), dim=1)
+    with full_precision(student):
+        scores, alike = student @ translated.T, centroids @ centroids.T
+    log_student = torch.log_softmax(scale * scores, dim=1)
     if target_temperature is None:
         return -log_student.gather(1, assignment[:, None]).squeeze(1)
     # Clusters are fewer than nodes: soft targets of clusters, then one row of it per node.
-    targets = torch.softmax(centroids @ centroids.T / target_temperature, dim=1)
+    targets = torch.softmax(alike / target_temperature, dim=1)
     return -(targets[assignment] * log_student).sum(dim=1)
 
 

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from graphcl.kernels.contrast.checks import full_precision
+
 # Products held at a time.
 _ENTRIES_PER_CHUNK = 1 << 18
 
@@ -37,7 +39,7 @@ class _SoftHistogram(torch.autograd.Function):
         ctx.knots = knots
         counts = torch.zeros(knots, dtype=torch.float64, device=u.device)
         for start, rows in _chunks(u):
-            below, part = _place(rows @ v.T, knots)
+            below, part = _place(_products(rows, v), knots)
             present = torch.ones_like(part)
             _diagonal(present, start).zero_()
             for index, weight in ((below, present * (1 - part)), (below + 1, present * part)):
@@ -51,12 +53,17 @@ class _SoftHistogram(torch.autograd.Function):
         slopes = upstream.diff() * ((ctx.knots - 1) / 2 / _pairs(u))
         to_u, to_v = torch.zeros_like(u), torch.zeros_like(v)
         for start, rows in _chunks(u):
-            below, _ = _place(rows @ v.T, ctx.knots)
+            below, _ = _place(_products(rows, v), ctx.knots)
             slope = slopes[below]
             _diagonal(slope, start).zero_()
-            to_u[start : start + rows.shape[0]] = slope @ v
-            to_v += slope.T @ rows
+            to_u[start : start + rows.shape[0]] = _products(slope, v.T)
+            to_v += _products(slope.T, rows.T)
         return to_u, to_v, None
+
+
+def _products(rows: Tensor, columns: Tensor) -> Tensor:
+    with full_precision(rows):
+        return rows @ columns.T
 
 
 def _pairs(u: Tensor) -> int:

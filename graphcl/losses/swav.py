@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from graphcl.errors import ArgumentError
-from graphcl.kernels.contrast.checks import check_finite
+from graphcl.kernels.contrast.checks import check_finite, full_precision
 from graphcl.losses.arguments import check_reduction, check_two_views, inverse_temperature, reduce
 from graphcl.losses.examples import views_prototypes_codes
 from graphcl.losses.sinkhorn import check_sinkhorn, sinkhorn
@@ -33,11 +33,10 @@ def swav(
     values = []
     _check_codes("codes1", codes1, z1.shape[0], prototypes.shape[0])
     _check_codes("codes2", codes2, z1.shape[0], prototypes.shape[0])
-    directions = unit_rows(prototypes).T
     for student, teacher, codes in ((z1, z2, codes2), (z2, z1, codes1)):
         if codes is None:
             codes = swav_codes(teacher, prototypes, epsilon=epsilon, iterations=iterations)
-        log_shares = torch.log_softmax(scale * (unit_rows(student) @ directions), dim=1)
+        log_shares = torch.log_softmax(scale * _cosines(student, prototypes), dim=1)
         values.append(-(codes.detach() * log_shares).sum(dim=1))
     return reduce((values[0] + values[1]) / 2, reduction)
 
@@ -61,7 +60,7 @@ def swav_codes(
         epsilon, iterations: of `graphcl.losses.sinkhorn.sinkhorn`.
     """
     rows = z if queue is None else torch.cat([queue, z])
-    codes = sinkhorn(unit_rows(rows) @ unit_rows(prototypes).T, epsilon, iterations)
+    codes = sinkhorn(_cosines(rows, prototypes), epsilon, iterations)
     return codes[rows.shape[0] - z.shape[0] :]
 
 
@@ -153,6 +152,11 @@ class SwAV(nn.Module):
             f"temperature={float(self.temperature):g}, epsilon={self.epsilon:g}, "
             f"iterations={self.iterations}, reduction={self.reduction!r}"
         )
+
+
+def _cosines(z: Tensor, prototypes: Tensor) -> Tensor:
+    with full_precision(z):
+        return unit_rows(z) @ unit_rows(prototypes).T
 
 
 def _check_prototypes(prototypes: Tensor, z: Tensor) -> None:
