@@ -8,6 +8,7 @@
 #include <new>
 #include <sys/mman.h>
 #include <thread>
+#include <utility>
 #include <vector>
 
 // Zeros, aligned to pages, and given back to the system when done: from the heap, what
@@ -52,11 +53,25 @@ class Listed {
     explicit Listed(const Exclusion& e) : excluded_(e) {}
 
     bool touches(const Block& b) const {
-        if (excluded_.row_ids || excluded_.row_groups) return true;
+        if (excluded_.row_ids) return true;
+        if (excluded_.row_groups) {
+            auto rows = range(excluded_.row_groups, b.row, b.height);
+            if (rows.first != rows.second || rows != range(excluded_.column_groups, b.column, b.width))
+                return true;
+        }
         if (!excluded_.pointer) return false;
         for (int64_t i = b.row; i < b.row + b.height; ++i)
             if (first(i, b.column) < first(i, b.column + b.width)) return true;
         return false;
+    }
+
+    // Whether groups exclude the whole block, which then need not be computed. The rows
+    // come sorted by group, so that most blocks are of this kind when groups are small.
+    bool covers(const Block& b) const {
+        if (!excluded_.row_groups) return false;
+        auto rows = range(excluded_.row_groups, b.row, b.height);
+        auto columns = range(excluded_.column_groups, b.column, b.width);
+        return rows.second < columns.first || columns.second < rows.first;
     }
 
     // Calls visit(i, j) in block coordinates for every excluded pair.
@@ -78,6 +93,12 @@ class Listed {
     }
 
   private:
+    // Lowest and highest group of some rows.
+    static std::pair<int32_t, int32_t> range(const int32_t* groups, int64_t start, int64_t count) {
+        auto found = std::minmax_element(groups + start, groups + start + count);
+        return {*found.first, *found.second};
+    }
+
     const int32_t* first(int64_t row, int64_t column) const {
         const int32_t* begin = excluded_.columns + excluded_.pointer[row];
         const int32_t* end = excluded_.columns + excluded_.pointer[row + 1];

@@ -169,6 +169,7 @@ class AmxPass {
         load_stripe(block(0, stripe), scratch, nullptr);
         for (int64_t row_block = 0; row_block < last; ++row_block) {
             Block b = block(row_block, stripe);
+            if (floats_.without_candidates(b)) continue;
             bool serves_columns = floats_.two_sided() && !(c_.self_similar && row_block == stripe);
             if (plain(b, serves_columns)) {
                 add_plain_sums(b, serves_columns, scratch, rows, columns);
@@ -217,6 +218,7 @@ class AmxPass {
         if (target.key) std::fill_n(scratch.to_key.get(), d_ * side, 0.0f);
         for (int64_t row_block = 0; row_block < last; ++row_block) {
             Block b = block(row_block, stripe);
+            if (floats_.without_candidates(b)) continue;
             bool mirrors = floats_.two_sided();
             bool serves_columns = mirrors && !(c_.self_similar && row_block == stripe);
             if (plain(b, mirrors) && !target.key_term && !target.query_term) {

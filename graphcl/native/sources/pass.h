@@ -130,6 +130,12 @@ template <class Real, int Width, int64_t side = 192> class Pass {
             add_running_sums(b, serves_columns, scratch, rows, columns);
     }
 
+    // Whether groups leave the block no candidate, for its rows and its columns.
+    bool without_candidates(const Block& b) const {
+        return Listed(c_.row_excluded).covers(b) &&
+               (!two_sided() || c_.same_excluded || Listed(c_.column_excluded).covers(b));
+    }
+
     // Turns the products into the block of G, with ds = G up to the factor scale.
     void to_gradient(const Block& b, bool mirrors, bool serves_columns, Scratch& scratch,
                      const ContrastGradient& g, const Target& target) const {
@@ -186,6 +192,7 @@ template <class Real, int Width, int64_t side = 192> class Pass {
                            c_.dimension, scratch.key_transposed.get());
         for (int64_t row_block = 0; row_block < last; ++row_block) {
             Block b = block(row_block, stripe);
+            if (without_candidates(b)) continue;
             bool serves_columns = two_sided() && !(c_.self_similar && row_block == stripe);
             products(b, scratch);
             add_sums(b, serves_columns, scratch, rows, columns);
@@ -203,6 +210,7 @@ template <class Real, int Width, int64_t side = 192> class Pass {
         if (target.key) std::fill_n(scratch.to_key.get(), side * d_, Real(0));
         for (int64_t row_block = 0; row_block < last; ++row_block) {
             Block b = block(row_block, stripe);
+            if (without_candidates(b)) continue;
             bool serves_columns = two_sided() && !(c_.self_similar && row_block == stripe);
             products(b, scratch);
             to_gradient(b, two_sided(), serves_columns, scratch, g, target);

@@ -335,3 +335,35 @@ def test_tiles_shrink_with_the_group_of_an_average_row(sizes: list[int], tile: i
     groups = torch.repeat_interleave(torch.tensor(sizes, dtype=torch.int64))
     excluded = within_groups(nothing_excluded(groups.device), groups, groups)
     assert group_tile(excluded, 512) == tile
+
+
+@pytest.mark.parametrize("backend", [name for name in LOG_SUM_EXP if name != "dense"])
+@pytest.mark.parametrize("spread", [0.3, 30.0])
+@pytest.mark.parametrize("itself", [False, True])
+def test_whole_blocks_of_other_groups(itself: bool, spread: float, backend: str) -> None:
+    # Large enough that every backend has blocks without a candidate; group 3 has no column.
+    count = 900
+    generator = torch.Generator().manual_seed(0)
+    query, key = torch.randn(2, count, 4, generator=generator, dtype=torch.float64) * spread
+    groups = integers(6, count, 1)
+    chosen = {"row_groups": groups, "column_groups": groups.masked_fill(groups == 3, 2).roll(5)}
+    used = {"query": query.requires_grad_()}
+    key = None if itself else used.setdefault("key", key.requires_grad_())
+    if itself:
+        chosen["column_groups"] = groups
+    outputs = [
+        contrast(query, key, scale=1.0, **chosen, backend=name) for name in (backend, "dense")
+    ]
+    assert_same(list(outputs[0]), list(outputs[1]), used)
+    if itself:
+        return
+    names = {"first_groups": chosen["row_groups"], "second_groups": chosen["column_groups"]}
+    both = [
+        [
+            part
+            for side in contrast_both(query, key, scale=1.0, **names, backend=name)
+            for part in side
+        ]
+        for name in (backend, "dense")
+    ]
+    assert_same(both[0], both[1], used)
