@@ -21,10 +21,14 @@ from graphcl.losses.bootstrap import Bootstrap, bootstrap
 from graphcl.losses.bpr import BPR, bpr
 from graphcl.losses.cca_ssg import CCASSG, cca_ssg
 from graphcl.losses.cross_entropy import CrossEntropy, cross_entropy
+from graphcl.losses.debiased_info_nce import DebiasedInfoNCE, debiased_info_nce
 from graphcl.losses.decoupled_info_nce import DecoupledInfoNCE, decoupled_info_nce
+from graphcl.losses.hardness_info_nce import HardnessInfoNCE, hardness_info_nce
 from graphcl.losses.info_nce import InfoNCE, info_nce
 from graphcl.losses.info_nce_all_nodes import InfoNCEAllNodes, info_nce_all_nodes
 from graphcl.losses.jsd import JSD, jsd
+from graphcl.losses.margin_info_nce import MarginInfoNCE, margin_info_nce
+from graphcl.losses.mean_info_nce import MeanInfoNCE, mean_info_nce
 from graphcl.losses.vicreg import VICReg, vicreg
 from graphcl.losses.wmse import WMSE, wmse
 
@@ -35,10 +39,14 @@ LOSSES: dict[str, type[nn.Module]] = {
     "Bootstrap": Bootstrap,
     "CCASSG": CCASSG,
     "CrossEntropy": CrossEntropy,
+    "DebiasedInfoNCE": DebiasedInfoNCE,
     "DecoupledInfoNCE": DecoupledInfoNCE,
+    "HardnessInfoNCE": HardnessInfoNCE,
     "InfoNCE": InfoNCE,
     "InfoNCEAllNodes": InfoNCEAllNodes,
     "JSD": JSD,
+    "MarginInfoNCE": MarginInfoNCE,
+    "MeanInfoNCE": MeanInfoNCE,
     "VICReg": VICReg,
     "WMSE": WMSE,
 }
@@ -53,9 +61,13 @@ __all__ = [
     "BarlowTwins",
     "Bootstrap",
     "CrossEntropy",
+    "DebiasedInfoNCE",
     "DecoupledInfoNCE",
+    "HardnessInfoNCE",
     "InfoNCE",
     "InfoNCEAllNodes",
+    "MarginInfoNCE",
+    "MeanInfoNCE",
     "VICReg",
     "alignment_uniformity",
     "barlow_twins",
@@ -63,10 +75,14 @@ __all__ = [
     "bpr",
     "cca_ssg",
     "cross_entropy",
+    "debiased_info_nce",
     "decoupled_info_nce",
+    "hardness_info_nce",
     "info_nce",
     "info_nce_all_nodes",
     "jsd",
+    "margin_info_nce",
+    "mean_info_nce",
     "vicreg",
     "wmse",
 ]

@@ -20,9 +20,10 @@ def contrast_two_views(
     *,
     intra_view: bool,
     symmetric: bool,
-    column_bias: ColumnBias,
     decoupled: bool,
     backend: str,
+    column_bias: ColumnBias = None,
+    slope: float = 1.0,
 ) -> list[ContrastOutput]:
     """Denominators and positive logits of every anchor, by cosine over temperature.
 
@@ -32,16 +33,17 @@ def contrast_two_views(
         intra_view: candidates are all nodes of both views but the anchor itself;
             otherwise all nodes of the other view.
         symmetric: nodes of both views are anchors; otherwise those of z1 only.
-        column_bias: (N,) log-weight of node j as a candidate in both views, or a
-            pair of them, for the nodes of z1 and of z2.
         decoupled: leave the positive out of the denominator.
         backend: see `graphcl.kernels.contrast.contrast`.
+        column_bias: (N,) log-weight of node j as a candidate in both views, or a
+            pair of them, for the nodes of z1 and of z2.
+        slope: the logits are slope * cosine / temperature.
 
     Returns:
         One `ContrastOutput` of (N,) per direction: z1's anchors, then z2's if `symmetric`.
     """
     check_two_views(z1, z2)
-    scale = inverse_temperature(temperature)
+    scale = slope * inverse_temperature(temperature)
     count = z1.shape[0]
     bias1, bias2 = _biases(column_bias, count)
     nodes = torch.arange(count, device=z1.device)
@@ -109,3 +111,8 @@ def _biases(column_bias: ColumnBias, count: int) -> tuple[Tensor | None, Tensor 
             f"column_bias must be one tensor of shape ({count},) or a pair of them; got {shapes}"
         )
     return pair[0], pair[1]
+
+
+def negative_counts(count: int, intra_view: bool, like: Tensor) -> Tensor:
+    """(N,) number of negatives of every anchor, in the dtype of `like`."""
+    return like.new_full((count,), (2 if intra_view else 1) * (count - 1))
