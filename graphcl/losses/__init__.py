@@ -9,6 +9,8 @@ Every class carries `functional` (its twin) and `example(count, dimension,
 generator, dtype)`, random arguments of `forward`. Arguments of `forward` that
 get no gradient are named in `detached`.
 
+`BadPairMining` is no loss but weighs the per-anchor values of one, by their history.
+
 To add a loss: one file, one import and one line in `LOSSES`; the contract
 tests find it there.
 """
@@ -16,6 +18,7 @@ tests find it there.
 from torch import nn
 
 from graphcl.losses.alignment_uniformity import AlignmentUniformity, alignment_uniformity
+from graphcl.losses.bad_pair_mining import BadPairMining
 from graphcl.losses.barlow_twins import BarlowTwins, barlow_twins
 from graphcl.losses.bootstrap import Bootstrap, bootstrap
 from graphcl.losses.bpr import BPR, bpr
@@ -58,6 +61,7 @@ __all__ = [
     "LOSSES",
     "WMSE",
     "AlignmentUniformity",
+    "BadPairMining",
     "BarlowTwins",
     "Bootstrap",
     "CrossEntropy",
