@@ -484,7 +484,7 @@ def test_auto_never_stores_a_matrix_above_the_limit(monkeypatch: pytest.MonkeyPa
     def refuse(*_: object) -> None:
         raise AssertionError("the dense backend ran")
 
-    monkeypatch.setattr(package.operator, "dense_log_sum_exp", refuse)
+    monkeypatch.setitem(package.LOG_SUM_EXP, "dense", refuse)
     rows = int(package.DENSE_LIMIT**0.5) + 1
     contrast(torch.randn(rows, 4), scale=1.0)
     with pytest.raises(AssertionError, match="dense backend ran"):
