@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from graphcl.kernels.contrast import Pairs
 from graphcl.losses.arguments import check_fraction, check_reduction, inverse_temperature
 from graphcl.losses.examples import two_views
 from graphcl.losses.hardness_info_nce import hardness_info_nce
@@ -17,6 +18,7 @@ def debiased_info_nce(
     tau_plus: float = 0.1,
     intra_view: bool = True,
     symmetric: bool = True,
+    exclude: Pairs | None = None,
     reduction: str = "mean",
     backend: str = "auto",
 ) -> Tensor:
@@ -29,6 +31,7 @@ def debiased_info_nce(
         tau_plus=tau_plus,
         intra_view=intra_view,
         symmetric=symmetric,
+        exclude=exclude,
         reduction=reduction,
         backend=backend,
     )
@@ -61,7 +64,9 @@ class DebiasedInfoNCE(nn.Module):
         backend: of `graphcl.kernels.contrast.contrast`.
 
     Shape:
-        z1, z2 (N, d), un-normalised, row i of both being the same node.
+        z1, z2 (N, d), un-normalised, row i of both being the same node;
+        exclude `Pairs` of nodes (N, N) that are no negatives of each other (known
+        neighbours, say), taken both ways; log-weights are not used.
         Output: 0-d, or (N,) with reduction "none".
 
     Raises:
@@ -96,7 +101,7 @@ class DebiasedInfoNCE(nn.Module):
         self.reduction = reduction
         self.backend = backend
 
-    def forward(self, z1: Tensor, z2: Tensor) -> Tensor:
+    def forward(self, z1: Tensor, z2: Tensor, exclude: Pairs | None = None) -> Tensor:
         """The loss of two views (N, d)."""
         return debiased_info_nce(
             z1,
@@ -105,6 +110,7 @@ class DebiasedInfoNCE(nn.Module):
             tau_plus=self.tau_plus,
             intra_view=self.intra_view,
             symmetric=self.symmetric,
+            exclude=exclude,
             reduction=self.reduction,
             backend=self.backend,
         )

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from graphcl.kernels.contrast import ContrastOutput
+from graphcl.kernels.contrast import ContrastOutput, Pairs
 from graphcl.losses.arguments import (
     against_negatives,
     check_fraction,
@@ -29,6 +29,7 @@ def hardness_info_nce(
     tau_plus: float = 0.1,
     intra_view: bool = True,
     symmetric: bool = True,
+    exclude: Pairs | None = None,
     reduction: str = "mean",
     backend: str = "auto",
 ) -> Tensor:
@@ -46,12 +47,15 @@ def hardness_info_nce(
             symmetric=symmetric,
             decoupled=True,
             backend=backend,
+            exclude=exclude,
             slope=slope,
         )
 
     steep = outputs(1.0 + beta)
     flat = outputs(beta) if beta > 0 else None
-    counts = negative_counts(z1.shape[0], intra_view, like=steep[0].denominator)
+    counts = negative_counts(
+        z1.shape[0], steep[0].denominator, intra_view=intra_view, exclude=exclude
+    )
     log_count = counts.clamp_min(1).log()
     values = []
     for direction, output in enumerate(steep):
@@ -132,7 +136,9 @@ class HardnessInfoNCE(nn.Module):
         backend: of `graphcl.kernels.contrast.contrast`.
 
     Shape:
-        z1, z2 (N, d), un-normalised, row i of both being the same node.
+        z1, z2 (N, d), un-normalised, row i of both being the same node;
+        exclude `Pairs` of nodes (N, N) that are no negatives of each other (known
+        neighbours, say), taken both ways; log-weights are not used.
         Output: 0-d, or (N,) with reduction "none".
 
     Raises:
@@ -170,7 +176,7 @@ class HardnessInfoNCE(nn.Module):
         self.reduction = reduction
         self.backend = backend
 
-    def forward(self, z1: Tensor, z2: Tensor) -> Tensor:
+    def forward(self, z1: Tensor, z2: Tensor, exclude: Pairs | None = None) -> Tensor:
         """The loss of two views (N, d)."""
         return hardness_info_nce(
             z1,
@@ -180,6 +186,7 @@ class HardnessInfoNCE(nn.Module):
             tau_plus=self.tau_plus,
             intra_view=self.intra_view,
             symmetric=self.symmetric,
+            exclude=exclude,
             reduction=self.reduction,
             backend=self.backend,
         )

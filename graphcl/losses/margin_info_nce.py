@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from graphcl.errors import ArgumentError
+from graphcl.kernels.contrast import Pairs
 from graphcl.losses.arguments import (
     against_negatives,
     check_reduction,
@@ -31,6 +32,7 @@ def margin_info_nce(
     intra_view: bool = True,
     symmetric: bool = True,
     column_bias: ColumnBias = None,
+    exclude: Pairs | None = None,
     reduction: str = "mean",
     backend: str = "auto",
 ) -> Tensor:
@@ -44,6 +46,7 @@ def margin_info_nce(
         symmetric=symmetric,
         decoupled=True,
         backend=backend,
+        exclude=exclude,
         column_bias=column_bias,
     )
     cosine = torch.linalg.vecdot(unit_rows(z1), unit_rows(z2))
@@ -105,7 +108,8 @@ class MarginInfoNCE(nn.Module):
 
     Shape:
         z1, z2 (N, d), un-normalised, row i of both being the same node;
-        column_bias as in `InfoNCE`. Output: 0-d, or (N,) with reduction "none".
+        column_bias as in `InfoNCE`; exclude `Pairs` of nodes (N, N) that are no
+        negatives of each other, taken both ways. Output: 0-d, or (N,) with reduction "none".
 
     Raises:
         ArgumentError: for a shape, dtype, temperature, margin, kind, reduction or
@@ -141,7 +145,9 @@ class MarginInfoNCE(nn.Module):
         self.reduction = reduction
         self.backend = backend
 
-    def forward(self, z1: Tensor, z2: Tensor, column_bias: ColumnBias = None) -> Tensor:
+    def forward(
+        self, z1: Tensor, z2: Tensor, column_bias: ColumnBias = None, exclude: Pairs | None = None
+    ) -> Tensor:
         """The loss of two views (N, d)."""
         return margin_info_nce(
             z1,
@@ -152,6 +158,7 @@ class MarginInfoNCE(nn.Module):
             intra_view=self.intra_view,
             symmetric=self.symmetric,
             column_bias=column_bias,
+            exclude=exclude,
             reduction=self.reduction,
             backend=self.backend,
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from graphcl.kernels.contrast import Pairs
 from graphcl.losses.arguments import (
     against_negatives,
     check_reduction,
@@ -22,6 +23,7 @@ def mean_info_nce(
     *,
     intra_view: bool = False,
     symmetric: bool = True,
+    exclude: Pairs | None = None,
     reduction: str = "mean",
     backend: str = "auto",
 ) -> Tensor:
@@ -34,8 +36,11 @@ def mean_info_nce(
         symmetric=symmetric,
         decoupled=True,
         backend=backend,
+        exclude=exclude,
     )
-    counts = negative_counts(z1.shape[0], intra_view, like=outputs[0].denominator)
+    counts = negative_counts(
+        z1.shape[0], outputs[0].denominator, intra_view=intra_view, exclude=exclude
+    )
     log_count = counts.clamp_min(1).log()
     values = [
         against_negatives(output.denominator - log_count, output.positive) for output in outputs
@@ -66,7 +71,9 @@ class MeanInfoNCE(nn.Module):
         backend: of `graphcl.kernels.contrast.contrast`.
 
     Shape:
-        z1, z2 (N, d), un-normalised, row i of both being the same node.
+        z1, z2 (N, d), un-normalised, row i of both being the same node;
+        exclude `Pairs` of nodes (N, N) that are no negatives of each other (known
+        neighbours, say), taken both ways; log-weights are not used.
         Output: 0-d, or (N,) with reduction "none".
 
     Raises:
@@ -97,7 +104,7 @@ class MeanInfoNCE(nn.Module):
         self.reduction = reduction
         self.backend = backend
 
-    def forward(self, z1: Tensor, z2: Tensor) -> Tensor:
+    def forward(self, z1: Tensor, z2: Tensor, exclude: Pairs | None = None) -> Tensor:
         """The loss of two views (N, d)."""
         return mean_info_nce(
             z1,
@@ -105,6 +112,7 @@ class MeanInfoNCE(nn.Module):
             self.temperature,
             intra_view=self.intra_view,
             symmetric=self.symmetric,
+            exclude=exclude,
             reduction=self.reduction,
             backend=self.backend,
         )
