@@ -17,6 +17,7 @@ from graphcl.kernels.contrast import (
     segment_log_sum_exp,
     top_candidates,
 )
+from graphcl.kernels.contrast.checks import check_finite
 from graphcl.losses.arguments import (
     anchor_values,
     check_reduction,
@@ -68,9 +69,8 @@ def cluster_negatives(
         value = anchor_values(denominator, output.positive)
         if margin_weight > 0:
             margins = (lower_margin, upper_margin)
-            value = value + margin_weight * _margin(
-                own, other, similarity, groups, margins, backend
-            )
+            outside = _margin(own, other, similarity, groups, margins, backend)
+            value = value + margin_weight * outside
         values.append(value)
     return reduce(torch.stack(values).mean(dim=0), reduction)
 
@@ -264,6 +264,7 @@ def _check_clusters(centroids: Tensor, assignments: Tensor, z1: Tensor) -> None:
             f"centroids must be (K, {z1.shape[1]}), as wide as the views; "
             f"got {tuple(centroids.shape)}"
         )
+    check_finite("centroids", centroids)
     if assignments.numel() and int(assignments.max()) >= centroids.shape[0]:
         raise ArgumentError(
             f"assignments must lie below the number of centroids, {centroids.shape[0]}; "

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor, nn
 
@@ -91,7 +93,7 @@ class HardnessWeightedInfoNCE(nn.Module):
 
     functional = staticmethod(hardness_weighted_info_nce)
     example = staticmethod(two_views)
-    without_stop_gradient = {"alpha": 0.0}
+    without_stop_gradient: ClassVar[dict[str, float]] = {"alpha": 0.0}
 
     def __init__(
         self,
