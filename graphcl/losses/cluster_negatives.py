@@ -54,7 +54,8 @@ def cluster_negatives(
     groups = group_labels("assignments", assignments, z1.shape[0])
     _check_clusters(centroids, assignments, z1)
     scale = inverse_temperature(temperature)
-    u, v, centres = unit_rows(z1), unit_rows(z2), unit_rows(centroids.detach())
+    u, v = unit_rows(z1), unit_rows(z2)
+    centres = unit_rows(centroids.detach()).to(u.dtype)
     similarity = torch.linalg.vecdot(u, v)
     nodes = torch.arange(z1.shape[0], device=z1.device)
     values = []

@@ -110,6 +110,8 @@ def contrast_two_views(
         row_ids=nodes,
         column_ids=torch.arange(2 * count, device=z1.device),
         column_bias=bias,
+        exclude=excluded,
+        hardness=hardness,
         decoupled=decoupled,
         backend=backend,
     )

@@ -8,19 +8,25 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import pytest
 import torch
 from torch import Tensor
 
 from graphcl.errors import ArgumentError
+from graphcl.kernels.contrast import Pairs
 from graphcl.losses import (
     DebiasedInfoNCE,
+    HardContrastive,
     HardnessInfoNCE,
+    HardnessWeightedInfoNCE,
     MarginInfoNCE,
     MeanInfoNCE,
     debiased_info_nce,
+    hard_contrastive,
     hardness_info_nce,
+    hardness_weighted_info_nce,
     info_nce,
     margin_info_nce,
     mean_info_nce,
@@ -47,13 +53,22 @@ def cosine(a: Tensor, b: Tensor) -> Tensor:
     return sum(a[k] * b[k] for k in numbers) / length
 
 
-def loops(z1: Tensor, z2: Tensor, formula: Formula, *, intra_view: bool, symmetric: bool) -> Tensor:
+def loops(
+    z1: Tensor,
+    z2: Tensor,
+    formula: Formula,
+    *,
+    intra_view: bool,
+    symmetric: bool,
+    excluded: Sequence[tuple[int, int]] = (),
+) -> Tensor:
     """`formula(cosine of the positive, cosines of the negatives)` of every anchor."""
     values = []
     for i in range(len(z1)):
         directions = []
+        rest = [k for k in range(len(z1)) if k != i]
+        rest = [k for k in rest if (i, k) not in excluded and (k, i) not in excluded]
         for own, other in ((z1, z2), (z2, z1)) if symmetric else ((z1, z2),):
-            rest = [k for k in range(len(z1)) if k != i]
             negatives = [cosine(own[i], other[k]) for k in rest]
             negatives += [cosine(own[i], own[k]) for k in rest if intra_view]
             directions.append(formula(cosine(own[i], other[i]), negatives))
@@ -254,19 +269,22 @@ def test_a_learnt_margin_receives_its_gradient() -> None:
 # --------------------------------------------------------------- mean over the negatives
 
 
+def mean_formula(temperature: float) -> Formula:
+    def formula(positive: Tensor, negatives: list[Tensor]) -> Tensor:
+        pull = (positive / temperature).exp()
+        mean = sum((s / temperature).exp() for s in negatives) / len(negatives)
+        return -(pull / (pull + mean)).log()
+
+    return formula
+
+
 @backends
 @both_settings
 def test_mean_matches_the_formula(intra_view: bool, symmetric: bool, backend: str) -> None:
     z1, z2 = views()
-
-    def formula(positive: Tensor, negatives: list[Tensor]) -> Tensor:
-        pull = (positive / 0.3).exp()
-        mean = sum((s / 0.3).exp() for s in negatives) / len(negatives)
-        return -(pull / (pull + mean)).log()
-
     settings = {"intra_view": intra_view, "symmetric": symmetric}
     actual = mean_info_nce(z1, z2, 0.3, reduction="none", backend=backend, **settings)
-    assert_same(actual, loops(z1, z2, formula, **settings), (z1, z2))
+    assert_same(actual, loops(z1, z2, mean_formula(0.3), **settings), (z1, z2))
 
 
 def test_mean_does_not_see_that_every_node_occurs_twice() -> None:
@@ -279,11 +297,157 @@ def test_mean_does_not_see_that_every_node_occurs_twice() -> None:
     assert float(info_nce(z1, z2)) < float(info_nce(z1.repeat(2, 1), z2.repeat(2, 1)))
 
 
+# --------------------------------------------------------------- the hardest negatives
+
+
+def softmax_formula(temperature: float) -> Formula:
+    def formula(positive: Tensor, negatives: list[Tensor]) -> Tensor:
+        pull = (positive / temperature).exp()
+        return -(pull / (pull + sum((s / temperature).exp() for s in negatives))).log()
+
+    return formula
+
+
+def hardest_formula(temperature: float, kept: int) -> Formula:
+    everything = softmax_formula(temperature)
+
+    def formula(positive: Tensor, negatives: list[Tensor]) -> Tensor:
+        ranked = sorted(negatives, key=lambda s: -float(s.detach()))
+        return everything(positive, ranked[:kept])
+
+    return formula
+
+
+@both_settings
+@pytest.mark.parametrize("hardest", [1, 3, 0.3, 1.0])
+def test_hardest_negatives_match_the_formula(
+    hardest: int | float, intra_view: bool, symmetric: bool
+) -> None:
+    z1, z2 = views()
+    settings = {"intra_view": intra_view, "symmetric": symmetric}
+    available = 8 if intra_view else 4
+    kept = math.ceil(hardest * available) if isinstance(hardest, float) else hardest
+    expected = loops(z1, z2, hardest_formula(0.3, kept), **settings)
+    actual = hard_contrastive(z1, z2, 0.3, hardest=hardest, reduction="none", **settings)
+    assert_same(actual, expected, (z1, z2))
+
+
+@both_settings
+@pytest.mark.parametrize("hardest", [1.0, 58, 10_000])
+@pytest.mark.parametrize("temperature", [0.01, 10.0])
+def test_all_negatives_are_info_nce(
+    temperature: float, hardest: int | float, intra_view: bool, symmetric: bool
+) -> None:
+    z1, z2 = views(30)
+    settings = {"intra_view": intra_view, "symmetric": symmetric, "reduction": "none"}
+    actual = hard_contrastive(z1, z2, temperature, hardest=hardest, **settings)
+    assert_same(actual, info_nce(z1, z2, temperature, **settings), (z1, z2), atol=1e-11)
+
+
+def test_as_many_negatives_as_asked_for_are_kept_of_equal_ones() -> None:
+    z = torch.ones(6, 3, dtype=torch.float64)
+    for hardest in (1, 2, 4):
+        value = hard_contrastive(z, z, 0.5, hardest=hardest)
+        assert float(value) == pytest.approx(math.log(1 + hardest))
+
+
+# --------------------------------------------------------------- detached hardness weights
+
+
+def weighted_formula(temperature: float, alpha: float) -> Formula:
+    def formula(positive: Tensor, negatives: list[Tensor]) -> Tensor:
+        pull = (positive / temperature).exp()
+        push = [(alpha * s.detach()).exp() * (s / temperature).exp() for s in negatives]
+        return -(pull / (pull + sum(push))).log()
+
+    return formula
+
+
+@backends
+@both_settings
+def test_hardness_weights_match_the_formula_and_get_no_gradient(
+    intra_view: bool, symmetric: bool, backend: str
+) -> None:
+    z1, z2 = views()
+    settings = {"intra_view": intra_view, "symmetric": symmetric}
+    expected = loops(z1, z2, weighted_formula(0.3, 2.0), **settings)
+    actual = hardness_weighted_info_nce(
+        z1, z2, 0.3, alpha=2.0, reduction="none", backend=backend, **settings
+    )
+    assert_same(actual, expected, (z1, z2))
+
+
+def test_no_hardness_weight_is_info_nce() -> None:
+    z1, z2 = views(20)
+    bias = torch.linspace(-1, 1, 20, dtype=torch.float64)
+    settings = {"column_bias": bias, "reduction": "none"}
+    actual = hardness_weighted_info_nce(z1, z2, 0.1, alpha=0.0, **settings)
+    assert_same(actual, info_nce(z1, z2, 0.1, **settings), (z1, z2))
+
+
+# --------------------------------------------------------------- known false negatives
+
+
+@both_settings
+@pytest.mark.parametrize(
+    ("loss", "formula"),
+    [
+        (hardness_info_nce, hardness_formula(0.5, 1.0, 0.1)),
+        (debiased_info_nce, hardness_formula(0.5, 0.0, 0.1)),
+        (partial(hard_contrastive, temperature=0.5, hardest=2), hardest_formula(0.5, 2)),
+        (partial(margin_info_nce, temperature=0.5), margin_formula(0.5, 0.1, "cosine")),
+        (mean_info_nce, mean_formula(0.5)),
+        (partial(hardness_weighted_info_nce, temperature=0.5), weighted_formula(0.5, 0.5)),
+    ],
+)
+def test_excluded_pairs_are_no_negatives(
+    loss: Callable[..., Tensor], formula: Formula, intra_view: bool, symmetric: bool
+) -> None:
+    z1, z2 = views()
+    # Once one way, once both ways, and a node with itself, which stays its own positive.
+    listed = [(0, 1), (2, 4), (4, 2), (3, 3)]
+    rows, columns = torch.tensor(listed).T
+    settings = {"intra_view": intra_view, "symmetric": symmetric}
+    expected = loops(z1, z2, formula, excluded=listed, **settings)
+    actual = loss(z1, z2, exclude=Pairs(rows, columns), reduction="none", **settings)
+    assert_same(actual, expected, (z1, z2))
+
+
+@pytest.mark.parametrize("intra_view", [False, True])
+def test_an_anchor_whose_negatives_are_all_excluded_is_a_connected_zero(intra_view: bool) -> None:
+    others = torch.arange(1, 5)
+    exclude = Pairs(torch.zeros(4, dtype=torch.int64), others)
+    for loss in (
+        DebiasedInfoNCE,
+        HardnessInfoNCE,
+        HardContrastive,
+        HardnessWeightedInfoNCE,
+        MarginInfoNCE,
+        MeanInfoNCE,
+    ):
+        z1, z2 = views()
+        values = loss(intra_view=intra_view, reduction="none")(z1, z2, exclude=exclude)
+        assert float(values[0].detach()) == 0
+        assert (values[1:] > 0).all()
+        for gradient in torch.autograd.grad(values[0], (z1, z2), retain_graph=True):
+            assert torch.equal(gradient, torch.zeros_like(gradient))
+        for gradient in torch.autograd.grad(values.sum(), (z1, z2)):
+            assert torch.isfinite(gradient).all()
+
+
 # --------------------------------------------------------------- shared
 
 
 @pytest.mark.parametrize(
-    "loss", [DebiasedInfoNCE(), HardnessInfoNCE(), MarginInfoNCE(), MeanInfoNCE()]
+    "loss",
+    [
+        DebiasedInfoNCE(),
+        HardContrastive(),
+        HardnessInfoNCE(),
+        HardnessWeightedInfoNCE(),
+        MarginInfoNCE(),
+        MeanInfoNCE(),
+    ],
 )
 @pytest.mark.parametrize("count", [0, 1])
 def test_without_negatives_the_loss_is_a_connected_zero(loss: torch.nn.Module, count: int) -> None:
@@ -292,6 +456,10 @@ def test_without_negatives_the_loss_is_a_connected_zero(loss: torch.nn.Module, c
     assert float(value.detach()) == 0
     for gradient in torch.autograd.grad(value, (z1, z2)):
         assert torch.equal(gradient, torch.zeros_like(gradient))
+
+
+def far(z: Tensor) -> Pairs:
+    return Pairs(torch.tensor([0]), torch.tensor([len(z)]))
 
 
 @pytest.mark.parametrize(
@@ -305,6 +473,12 @@ def test_without_negatives_the_loss_is_a_connected_zero(loss: torch.nn.Module, c
         (lambda z: MarginInfoNCE(margin=4.0, kind="angle"), r"margin must lie in \[0, 3.142\)"),
         (lambda z: MarginInfoNCE(margin=torch.ones(2)), "margin must be one number"),
         (lambda z: margin_info_nce(z, z, kind="arc"), "unknown kind 'arc'; allowed: cosine, angle"),
+        (lambda z: HardContrastive(hardest=0), "hardest must be a count"),
+        (lambda z: HardContrastive(hardest=1.5), "got 1.5"),
+        (lambda z: hard_contrastive(z, z, hardest=True), "got True"),
+        (lambda z: HardnessWeightedInfoNCE(alpha=-1.0), "alpha must be a finite number"),
+        (lambda z: mean_info_nce(z, z, exclude=far(z)), "exclude.columns"),
+        (lambda z: hard_contrastive(z, z, exclude=far(z)), "exclude.columns"),
         (lambda z: mean_info_nce(z, z[:2]), "row i being the same node"),
     ],
 )
