@@ -88,8 +88,9 @@ def _usable(rows: Tensor, number: int, pairs: Pairs) -> tuple[Pairs, Tensor]:
 
 def _log_total(pairs: Pairs, log_weight: Tensor, number: int, count: int) -> tuple[Tensor, Tensor]:
     """Whether a node (N,) has positives, and the log of their weights' sum, 0 where not."""
-    itself = pairs.rows == pairs.columns
-    views = torch.where(itself, math.log(max(number - 1, 1)), math.log(number))
-    total = segment_log_sum_exp(log_weight + views.to(log_weight.dtype), pairs.rows, count)
+    # In the dtype of the weights: two numbers would make a float32 tensor.
+    views = torch.full_like(log_weight, math.log(number))
+    views = views.masked_fill(pairs.rows == pairs.columns, math.log(max(number - 1, 1)))
+    total = segment_log_sum_exp(log_weight + views, pairs.rows, count)
     present = ~torch.isneginf(total)
     return present, torch.where(present, total, 0.0)
