@@ -6,7 +6,16 @@ import pytest
 import torch
 from torch import Tensor
 
-from graphcl.kernels.contrast import LOG_SUM_EXP, Pairs, contrast, contrast_both
+from graphcl.errors import ArgumentError
+from graphcl.kernels.contrast import (
+    LOG_SUM_EXP,
+    Pairs,
+    contrast,
+    contrast_both,
+    log_add_exp,
+)
+from graphcl.kernels.contrast.backends import WITH_BLOCKS
+from graphcl.kernels.sparse_matrix import SparseMatrix
 
 ROWS, COLUMNS = 11, 13
 every_backend = pytest.mark.parametrize("backend", [*LOG_SUM_EXP, "auto"])
@@ -105,8 +114,8 @@ def assert_same(actual: list[Tensor], expected: list[Tensor], inputs: dict[str, 
 @pytest.mark.parametrize("name", OPTIONS)
 @pytest.mark.parametrize("decoupled", [False, True])
 def test_contrast_is_its_definition(name: str, decoupled: bool, backend: str, define) -> None:
-    if name.startswith("callable") and backend not in ("dense", "tiles", "auto"):
-        pytest.skip("callable weights belong to dense and tiles")
+    if name.startswith("callable") and backend not in (*WITH_BLOCKS, "auto"):
+        pytest.skip(f"callable weights belong to {WITH_BLOCKS}")
     for spread in (0.6, 20.0):
         for itself in (False, True):
             inputs = leaves(spread)
@@ -115,7 +124,7 @@ def test_contrast_is_its_definition(name: str, decoupled: bool, backend: str, de
             arguments = {
                 "scale": inputs["scale"],
                 "column_bias": inputs["column_bias"][:columns],
-                "positive": torch.randint(-1, columns, (ROWS,)),
+                "positive": integers(columns + 1, ROWS, 8) - 1,
                 "decoupled": decoupled,
                 **options(name, ROWS, columns, inputs["log_weight"]),
             }
@@ -136,7 +145,7 @@ def test_both_directions_are_the_definition(
         exclude = chosen.get("exclude")
         forth = {
             "scale": inputs["scale"],
-            "positive": torch.randint(-1, COLUMNS, (ROWS,)),
+            "positive": integers(COLUMNS + 1, ROWS, 8) - 1,
             "column_bias": inputs["column_bias"],
             "hardness": 0.5,
             "decoupled": decoupled,
@@ -144,7 +153,7 @@ def test_both_directions_are_the_definition(
         }
         back = {
             **forth,
-            "positive": torch.randint(-1, ROWS, (COLUMNS,)),
+            "positive": integers(ROWS + 1, COLUMNS, 9) - 1,
             "column_bias": inputs["log_weight"][:ROWS],
             "row_ids": chosen.get("column_ids"),
             "column_ids": chosen.get("row_ids"),
@@ -177,3 +186,140 @@ def test_both_directions_are_the_definition(
             tile=4,
         )
         assert_same([*first, *second], expected, inputs)
+
+
+@pytest.mark.parametrize("backend", [name for name in LOG_SUM_EXP if name not in WITH_BLOCKS])
+def test_callable_weights_are_refused_by_other_backends(backend: str) -> None:
+    with pytest.raises(ArgumentError, match="callable weights need a backend of dense, tiles"):
+        contrast(torch.randn(4, 3), scale=1.0, weights=checkered, backend=backend)
+
+
+@every_backend
+@pytest.mark.parametrize("spread", [0.4, 8.0])
+def test_gradcheck_of_every_differentiable_option(spread: float, backend: str) -> None:
+    inputs = leaves(spread, rows=5, columns=6)
+    chosen = options("all", 5, 6, inputs["log_weight"])
+    # The steeper value of hardness is not what its gradient belongs to, by definition.
+    del chosen["hardness"]
+    positive = torch.tensor([3, -1, 0, 5, 2])
+
+    def run(query: Tensor, key: Tensor, scale: Tensor, bias: Tensor, weight: Tensor):
+        listed = chosen["weights"]
+        return contrast(
+            query,
+            key,
+            scale=scale,
+            column_bias=bias,
+            positive=positive,
+            **{**chosen, "weights": Pairs(listed.rows, listed.columns, weight)},
+            backend=backend,
+            tile=4,
+        )
+
+    def finite(*parts: Tensor):
+        return [part.masked_fill(torch.isneginf(part), 0.0) for part in run(*parts)]
+
+    assert torch.autograd.gradcheck(finite, tuple(inputs.values()))
+    if backend == "dense" and spread < 1:
+        assert torch.autograd.gradgradcheck(finite, tuple(inputs.values()))
+
+
+@every_backend
+def test_a_margin_is_a_pair_weight(backend: str) -> None:
+    inputs = leaves()
+    query, key, scale = inputs["query"], inputs["key"], inputs["scale"]
+    positive = integers(COLUMNS, ROWS, 7)
+    margin = torch.tensor(0.3, dtype=torch.float64, requires_grad=True)
+    rows = torch.arange(ROWS)
+    listed = contrast(
+        query,
+        key,
+        scale=scale,
+        positive=positive,
+        weights=Pairs(rows, positive, (-scale * margin).expand(ROWS)),
+        backend=backend,
+        tile=4,
+    )
+    apart = contrast(
+        query, key, scale=scale, positive=positive, decoupled=True, backend=backend, tile=4
+    )
+    lowered = apart.positive - scale * margin
+    joined = log_add_exp(apart.denominator, lowered)
+    used = {"query": query, "key": key, "scale": scale, "margin": margin}
+    assert_same(list(listed), [joined, lowered], used)
+
+
+@every_backend
+def test_weights_of_a_sparse_matrix_are_its_values(backend: str) -> None:
+    inputs = leaves()
+    value = torch.tensor([2.0, 0.0, 0.5], dtype=torch.float64)
+    pointer = torch.tensor([0, 2, 2, 3] + [3] * 8)
+    columns = torch.tensor([4, 0, 12])
+    weights = Pairs.from_sparse(SparseMatrix(pointer, columns, value, (ROWS, COLUMNS)))
+    assert weights.rows.tolist() == [0, 0, 2]
+    same = Pairs.from_csr(pointer, columns, value.log())
+    assert all(map(torch.equal, vars(same).values(), vars(weights).values()))
+    logits = 2.0 * inputs["query"] @ inputs["key"].T
+    factor = torch.ones(ROWS, COLUMNS, dtype=torch.float64)
+    factor[0, 4], factor[0, 0], factor[2, 12] = value
+    output = contrast(
+        inputs["query"], inputs["key"], scale=2.0, weights=weights, backend=backend, tile=4
+    )
+    assert torch.allclose(output.denominator, (factor * logits.exp()).sum(1).log(), rtol=1e-12)
+    with pytest.raises(ArgumentError, match="at least 0; got -1"):
+        Pairs.from_sparse(SparseMatrix(pointer, columns, value - 1, (ROWS, COLUMNS)))
+
+
+@pytest.mark.parametrize(
+    ("pointer", "message"),
+    [
+        (torch.tensor([0, 2]), "to the number of columns, 3; got 0 to 2"),
+        (torch.tensor([0, 3, 2, 3]), "pointer must rise"),
+        (torch.zeros(2), "of dtype torch.int64"),
+    ],
+)
+def test_a_pointer_must_describe_the_columns(pointer: Tensor, message: str) -> None:
+    with pytest.raises(ArgumentError, match=message):
+        Pairs.from_csr(pointer, torch.tensor([0, 1, 2]))
+
+
+@pytest.mark.parametrize("backend", [*LOG_SUM_EXP])
+@pytest.mark.parametrize("temperature", [1e-3, 0.05, 10.0])
+def test_every_option_in_float32_at_any_temperature(temperature: float, backend: str) -> None:
+    inputs = leaves(1.0)
+    unit = {name: torch.nn.functional.normalize(inputs[name], dim=1) for name in ("query", "key")}
+    results = []
+    for dtype in (torch.float32, torch.float64):
+        query = unit["query"].detach().to(dtype).requires_grad_()
+        weight = inputs["log_weight"].detach().to(dtype)
+        chosen = options("all", ROWS, COLUMNS, weight)
+        output = contrast(
+            query, unit["key"].to(dtype), scale=1 / temperature, **chosen, backend=backend, tile=4
+        )
+        assert output.denominator.dtype == dtype
+        finite = output.denominator.masked_fill(torch.isneginf(output.denominator), 0.0)
+        (slope,) = torch.autograd.grad(finite.sum(), query)
+        results.append((finite.detach().double(), slope.double()))
+    # The rounding of a logit, eps / temperature, bounds what any float32 order can do.
+    tolerance = max(1e-5, 1e-6 / temperature)
+    for single, double in zip(*results, strict=True):
+        assert float((single - double).norm() / double.norm()) < tolerance
+
+
+def test_groups_skip_the_tiles_of_other_groups(monkeypatch: pytest.MonkeyPatch) -> None:
+    # 40 groups of 25 in random order: the 1000 x 1000 products would be 400 tiles.
+    generator = torch.Generator().manual_seed(0)
+    groups = (torch.arange(1000) % 40)[torch.randperm(1000, generator=generator)]
+    rows = torch.randn(1000, 4, generator=generator)
+    products = []
+    original = torch.mm
+
+    def counted(*arguments: object, **keywords: object) -> Tensor:
+        products.append(1)
+        return original(*arguments, **keywords)
+
+    monkeypatch.setattr(torch, "mm", counted)
+    output = contrast(rows, scale=1.0, row_groups=groups, backend="tiles", tile=50)
+    assert len(products) == 20
+    expected = contrast(rows, scale=1.0, row_groups=groups, backend="dense")
+    assert torch.allclose(output.denominator, expected.denominator, rtol=1e-5)
