@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from graphcl.errors import ArgumentError
 from graphcl.kernels.contrast import mean_logit
-from graphcl.kernels.contrast.checks import check_finite
+from graphcl.kernels.contrast.checks import check_finite, full_precision
 from graphcl.losses.arguments import check_above_zero, check_reduction, check_weight, reduce
 from graphcl.losses.examples import node_views
 from graphcl.losses.unit_rows import unit_rows
@@ -41,8 +41,8 @@ def cacr(
 
 def _attraction(rows: Tensor, anchors: int, t_plus: float) -> Tensor:
     """(N, anchors) mean cost of the other views of a node, far ones weighing more."""
-    cosines = rows[:, :anchors] @ rows.transpose(1, 2)
-    cost = 2 - 2 * cosines
+    with full_precision(rows):
+        cost = 2 - 2 * (rows[:, :anchors] @ rows.transpose(1, 2))
     itself = torch.eye(rows.shape[1], dtype=torch.bool, device=rows.device)[:anchors]
     weight = torch.softmax((t_plus * cost).masked_fill(itself, -torch.inf), dim=2)
     return (weight * cost).sum(dim=2)

@@ -28,7 +28,7 @@ from graphcl.losses.arguments import (
 )
 from graphcl.losses.examples import two_views_and_clusters
 from graphcl.losses.groups import Groups, group_labels
-from graphcl.losses.unit_rows import unit_rows
+from graphcl.losses.unit_rows import row_products, unit_rows
 
 
 def cluster_negatives(
@@ -56,7 +56,7 @@ def cluster_negatives(
     scale = inverse_temperature(temperature)
     u, v = unit_rows(z1), unit_rows(z2)
     centres = unit_rows(centroids.detach()).to(u.dtype)
-    similarity = torch.linalg.vecdot(u, v)
+    similarity = row_products(u, v)
     nodes = torch.arange(z1.shape[0], device=z1.device)
     values = []
     for own, other in ((u, v), (v, u)) if symmetric else ((u, v),):

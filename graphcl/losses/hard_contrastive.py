@@ -18,7 +18,7 @@ from graphcl.losses.arguments import (
 )
 from graphcl.losses.examples import two_views
 from graphcl.losses.two_views import excluded_both_ways, in_both_views
-from graphcl.losses.unit_rows import unit_rows
+from graphcl.losses.unit_rows import row_products, unit_rows
 
 
 def hard_contrastive(
@@ -38,7 +38,7 @@ def hard_contrastive(
     scale = inverse_temperature(temperature)
     count = z1.shape[0]
     u, v = unit_rows(z1), unit_rows(z2)
-    positive = scale * torch.linalg.vecdot(u, v)
+    positive = scale * row_products(u, v)
     available = (2 if intra_view else 1) * (count - 1)
     kept = math.ceil(hardest * available) if isinstance(hardest, float) else hardest
     kept = max(min(kept, available), 1)

@@ -17,7 +17,7 @@ from graphcl.losses.arguments import (
 )
 from graphcl.losses.examples import two_views
 from graphcl.losses.two_views import ColumnBias, contrast_two_views
-from graphcl.losses.unit_rows import unit_rows
+from graphcl.losses.unit_rows import row_products, unit_rows
 
 KINDS = ("cosine", "angle")
 
@@ -49,7 +49,7 @@ def margin_info_nce(
         exclude=exclude,
         column_bias=column_bias,
     )
-    cosine = torch.linalg.vecdot(unit_rows(z1), unit_rows(z2))
+    cosine = row_products(unit_rows(z1), unit_rows(z2))
     if kind == "cosine":
         lost = torch.as_tensor(margin, dtype=cosine.dtype, device=cosine.device)
     else:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from graphcl.errors import ArgumentError
 from graphcl.kernels.contrast import Pairs, pair_logits, segment_log_sum_exp
+from graphcl.losses.unit_rows import row_products
 
 
 def related_mean(
@@ -26,7 +27,7 @@ def related_mean(
     for view in range(number):
         anchors = pairs.rows * number + view
         products = pair_logits(rows, sums, anchors, pairs.columns)
-        own = torch.linalg.vecdot(rows[view::number], rows[view::number])
+        own = row_products(rows[view::number], rows[view::number])
         products = products - torch.where(itself, own[pairs.rows], 0.0)
         weighted = products.new_zeros(count).index_add(0, pairs.rows, share * products)
         means.append(scale * weighted)

@@ -13,7 +13,7 @@ from graphcl.losses.arguments import check_reduction, inverse_temperature, reduc
 from graphcl.losses.examples import labelled_views
 from graphcl.losses.groups import group_labels
 from graphcl.losses.related import related_log_sum_exp, related_mean
-from graphcl.losses.unit_rows import unit_rows
+from graphcl.losses.unit_rows import row_products, unit_rows
 
 FORMS = ("out", "in")
 
@@ -74,7 +74,7 @@ def _same_label(
         return present, torch.where(present, log_sum, 0.0) - number_of.log()
     # The sum over the positives of <q, k> is <q, sum of k>: no pair is visited.
     sums = nodes._replace(ids=ids).sums(rows)
-    others = torch.linalg.vecdot(rows, sums[ids]) - torch.linalg.vecdot(rows, rows)
+    others = row_products(rows, sums[ids]) - row_products(rows, rows)
     return present, scale * others / number_of
 
 

@@ -38,7 +38,9 @@ def definition(
             hard = []
             for k in range(count):
                 others = [c for c in range(len(centroids)) if c != int(CLUSTERS[k])]
-                hard.append(max(others, key=lambda c: float(loops.cosine(own[k], centroids[c]))))
+                hard.append(
+                    max(others, key=lambda c: float(loops.cosine(own[k].detach(), centroids[c])))
+                )
             hard = hard if shared_centroids else [hard[i]]
             positive = loops.cosine(own[i], other[i])
             logits = [loops.cosine(own[i], other[j]) / temperature for j in range(count)]

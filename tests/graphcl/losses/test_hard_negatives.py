@@ -1,4 +1,4 @@
-"""InfoNCE with debiased, hardness-weighted, fewer or averaged negatives, and with margins.
+"""InfoNCE with debiased, hardness-weighted or fewer negatives.
 
 Every loss is compared, value and gradient, with loops over single numbers
 written from its formula.
@@ -21,17 +21,12 @@ from graphcl.losses import (
     HardContrastive,
     HardnessInfoNCE,
     HardnessWeightedInfoNCE,
-    MarginInfoNCE,
-    MeanInfoNCE,
     debiased_info_nce,
     hard_contrastive,
     hardness_info_nce,
     hardness_weighted_info_nce,
     info_nce,
-    margin_info_nce,
-    mean_info_nce,
 )
-from graphcl.losses.margin_info_nce import cosine_of_widened_angle
 
 Formula = Callable[[Tensor, list[Tensor]], Tensor]
 both_settings = pytest.mark.parametrize(
@@ -186,117 +181,6 @@ def test_more_hardness_moves_the_push_to_the_nearest_negative() -> None:
     assert shares[0] < shares[1] < shares[2]
 
 
-# --------------------------------------------------------------- margins
-
-
-def margin_formula(temperature: float, margin: float, kind: str) -> Formula:
-    def formula(positive: Tensor, negatives: list[Tensor]) -> Tensor:
-        if kind == "cosine":
-            widened = positive - margin
-        elif float(positive.detach()) > -math.cos(margin):
-            widened = (positive.acos() + margin).cos()
-        else:
-            widened = positive + math.cos(margin) - 1
-        pull = (widened / temperature).exp()
-        return -(pull / (pull + sum((s / temperature).exp() for s in negatives))).log()
-
-    return formula
-
-
-@backends
-@both_settings
-@pytest.mark.parametrize("kind", ["cosine", "angle"])
-def test_margin_matches_the_formula(
-    kind: str, intra_view: bool, symmetric: bool, backend: str
-) -> None:
-    z1, z2 = views()
-    with torch.no_grad():
-        z2[0] = -z1[0] + 0.05 * z2[0]
-    assert float(cosine(z1[0], z2[0]).detach()) < -math.cos(0.4)
-    settings = {"intra_view": intra_view, "symmetric": symmetric}
-    expected = loops(z1, z2, margin_formula(0.3, 0.4, kind), **settings)
-    actual = margin_info_nce(
-        z1, z2, 0.3, margin=0.4, kind=kind, reduction="none", backend=backend, **settings
-    )
-    assert_same(actual, expected, (z1, z2))
-
-
-@pytest.mark.parametrize("kind", ["cosine", "angle"])
-def test_no_margin_is_info_nce(kind: str) -> None:
-    z1, z2 = views(9)
-    bias = torch.linspace(-1, 1, 9, dtype=torch.float64)
-    settings = {"intra_view": True, "column_bias": bias, "reduction": "none"}
-    actual = margin_info_nce(z1, z2, 0.2, margin=0.0, kind=kind, **settings)
-    assert_same(actual, info_nce(z1, z2, 0.2, **settings), (z1, z2))
-
-
-@pytest.mark.parametrize("margin", [0.0, 0.1, 1.0, 2.0, 3.1])
-def test_the_widened_angle_is_continuous_and_grows_with_the_cosine(margin: float) -> None:
-    cosines = torch.linspace(-1, 1, 20001, dtype=torch.float64)
-    widened = cosine_of_widened_angle(cosines, margin)
-    steps = widened.diff()
-    # Near parallel vectors the slope is that of a square root: sqrt(2 * step).
-    assert (steps > 0).all()
-    assert steps.max() < 2 * math.sqrt(2e-4)
-    angle = cosines.acos()
-    inside = angle + margin < math.pi
-    assert torch.allclose(widened[inside], (angle + margin).cos()[inside], atol=1e-7)
-
-
-@pytest.mark.parametrize("kind", ["cosine", "angle"])
-def test_identical_and_opposite_views_have_finite_gradients(kind: str) -> None:
-    for sign in (1.0, -1.0):
-        z1 = views(6)[0].detach().float().requires_grad_()
-        z2 = (sign * z1.detach()).requires_grad_()
-        margin_info_nce(z1, z2, 0.01, margin=0.3, kind=kind).backward()
-        assert torch.isfinite(z1.grad).all()
-        assert torch.isfinite(z2.grad).all()
-
-
-def test_a_learnt_margin_receives_its_gradient() -> None:
-    z1, z2 = (view.detach() for view in views())
-    for kind in ("cosine", "angle"):
-        margin = torch.nn.Parameter(torch.tensor(0.3, dtype=torch.float64))
-        loss = MarginInfoNCE(0.3, margin=margin, kind=kind)
-        assert [id(p) for p in loss.parameters()] == [id(margin)]
-        (slope,) = torch.autograd.grad(loss(z1, z2), margin)
-        step = 1e-6
-        ends = [margin_info_nce(z1, z2, 0.3, margin=0.3 + s * step, kind=kind) for s in (1, -1)]
-        assert float(slope) == pytest.approx(float(ends[0] - ends[1]) / (2 * step), rel=1e-6)
-        assert float(slope) > 0
-
-
-# --------------------------------------------------------------- mean over the negatives
-
-
-def mean_formula(temperature: float) -> Formula:
-    def formula(positive: Tensor, negatives: list[Tensor]) -> Tensor:
-        pull = (positive / temperature).exp()
-        mean = sum((s / temperature).exp() for s in negatives) / len(negatives)
-        return -(pull / (pull + mean)).log()
-
-    return formula
-
-
-@backends
-@both_settings
-def test_mean_matches_the_formula(intra_view: bool, symmetric: bool, backend: str) -> None:
-    z1, z2 = views()
-    settings = {"intra_view": intra_view, "symmetric": symmetric}
-    actual = mean_info_nce(z1, z2, 0.3, reduction="none", backend=backend, **settings)
-    assert_same(actual, loops(z1, z2, mean_formula(0.3), **settings), (z1, z2))
-
-
-def test_mean_does_not_see_that_every_node_occurs_twice() -> None:
-    z1, z2 = (view.detach() for view in views(6))
-    # With candidates twice, InfoNCE grows; the mean changes by the anchor's copy only.
-    scattered = torch.eye(6, dtype=torch.float64)
-    few = mean_info_nce(scattered, scattered, 0.5)
-    many = mean_info_nce(torch.eye(60, dtype=torch.float64), torch.eye(60, dtype=torch.float64))
-    assert float(few) == pytest.approx(float(many))
-    assert float(info_nce(z1, z2)) < float(info_nce(z1.repeat(2, 1), z2.repeat(2, 1)))
-
-
 # --------------------------------------------------------------- the hardest negatives
 
 
@@ -395,8 +279,6 @@ def test_no_hardness_weight_is_info_nce() -> None:
         (hardness_info_nce, hardness_formula(0.5, 1.0, 0.1)),
         (debiased_info_nce, hardness_formula(0.5, 0.0, 0.1)),
         (partial(hard_contrastive, temperature=0.5, hardest=2), hardest_formula(0.5, 2)),
-        (partial(margin_info_nce, temperature=0.5), margin_formula(0.5, 0.1, "cosine")),
-        (mean_info_nce, mean_formula(0.5)),
         (partial(hardness_weighted_info_nce, temperature=0.5), weighted_formula(0.5, 0.5)),
     ],
 )
@@ -419,11 +301,9 @@ def test_an_anchor_whose_negatives_are_all_excluded_is_a_connected_zero(intra_vi
     exclude = Pairs(torch.zeros(4, dtype=torch.int64), others)
     for loss in (
         DebiasedInfoNCE,
-        HardnessInfoNCE,
         HardContrastive,
+        HardnessInfoNCE,
         HardnessWeightedInfoNCE,
-        MarginInfoNCE,
-        MeanInfoNCE,
     ):
         z1, z2 = views()
         values = loss(intra_view=intra_view, reduction="none")(z1, z2, exclude=exclude)
@@ -445,8 +325,6 @@ def test_an_anchor_whose_negatives_are_all_excluded_is_a_connected_zero(intra_vi
         HardContrastive(),
         HardnessInfoNCE(),
         HardnessWeightedInfoNCE(),
-        MarginInfoNCE(),
-        MeanInfoNCE(),
     ],
 )
 @pytest.mark.parametrize("count", [0, 1])
@@ -469,17 +347,11 @@ def far(z: Tensor) -> Pairs:
         (lambda z: HardnessInfoNCE(tau_plus=1.0), r"tau_plus must lie in \[0, 1\); got 1.0"),
         (lambda z: DebiasedInfoNCE(tau_plus=-0.1), r"tau_plus must lie in \[0, 1\)"),
         (lambda z: debiased_info_nce(z, z, tau_plus=float("nan")), "got nan"),
-        (lambda z: MarginInfoNCE(margin=-0.1), r"margin must lie in \[0, inf\)"),
-        (lambda z: MarginInfoNCE(margin=4.0, kind="angle"), r"margin must lie in \[0, 3.142\)"),
-        (lambda z: MarginInfoNCE(margin=torch.ones(2)), "margin must be one number"),
-        (lambda z: margin_info_nce(z, z, kind="arc"), "unknown kind 'arc'; allowed: cosine, angle"),
         (lambda z: HardContrastive(hardest=0), "hardest must be a count"),
         (lambda z: HardContrastive(hardest=1.5), "got 1.5"),
         (lambda z: hard_contrastive(z, z, hardest=True), "got True"),
         (lambda z: HardnessWeightedInfoNCE(alpha=-1.0), "alpha must be a finite number"),
-        (lambda z: mean_info_nce(z, z, exclude=far(z)), "exclude.columns"),
         (lambda z: hard_contrastive(z, z, exclude=far(z)), "exclude.columns"),
-        (lambda z: mean_info_nce(z, z[:2]), "row i being the same node"),
     ],
 )
 def test_wrong_arguments_are_named(call: Callable[[Tensor], object], message: str) -> None:
