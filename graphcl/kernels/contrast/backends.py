@@ -10,7 +10,7 @@ from torch import Tensor
 
 from graphcl.errors import ArgumentError, NonFiniteArgumentError
 from graphcl.kernels.contrast.dense import dense_log_sum_exp
-from graphcl.kernels.contrast.groups import group_order, reordered
+from graphcl.kernels.contrast.groups import group_order, group_tile, reordered
 from graphcl.kernels.contrast.problem import Problem
 from graphcl.kernels.contrast.tiles import tiled_log_sum_exp
 
@@ -58,7 +58,10 @@ def log_sum_exp(problem: Problem, backend: str, tile: int) -> tuple[Tensor, Tens
         if bool((torch.isnan(rows) | torch.isposinf(rows)).any()):
             raise NonFiniteArgumentError("weights returned a log-weight that is NaN or +inf")
         return rows, columns
-    order = None if backend == "dense" else group_order(problem.row_excluded)
+    if backend == "dense":
+        return LOG_SUM_EXP[backend](problem, tile)
+    tile = group_tile(problem.row_excluded, tile)
+    order = group_order(problem.row_excluded)
     if order is None:
         return LOG_SUM_EXP[backend](problem, tile)
     rows, columns = LOG_SUM_EXP[backend](reordered(problem, order), tile)

@@ -27,8 +27,8 @@ def is_bounded(operands: Operands) -> bool:
 
     False for non-finite input, which the running-maximum pass propagates.
     """
-    longest = torch.linalg.vector_norm(operands.scaled, dim=1).max()
-    spread = longest * torch.linalg.vector_norm(operands.key, dim=1).max()
+    longest = torch.linalg.vector_norm(operands.query, dim=1).max()
+    spread = operands.scale * longest * torch.linalg.vector_norm(operands.key, dim=1).max()
     for bias in (operands.query_bias, operands.key_bias):
         if bias is not None:
             lowest = torch.where(torch.isneginf(bias), bias.max(), bias).min()
@@ -38,12 +38,12 @@ def is_bounded(operands: Operands) -> bool:
 
 def forward(plan: Plan, operands: Operands) -> Sums:
     """Row and column log-sum-exp."""
-    scaled, key = operands.scaled, operands.key
+    query, key = operands.query, operands.key
     key_weight, key_shift = _weights(operands.key_bias, key)
-    query_weight, query_shift = _weights(operands.query_bias, scaled)
+    query_weight, query_shift = _weights(operands.query_bias, query)
     row_sum = key.new_zeros(plan.shape[0])
     column_sum = row_sum if plan.self_similar else key.new_zeros(plan.shape[1])
-    for tile in plan.walk(scaled, key):
+    for tile in plan.walk(query, key, operands.scale):
         for_rows, for_columns = _exponentials(tile)
         row_sum[tile.rows].addmv_(for_rows, key_weight[tile.columns])
         if tile.serves_columns:
@@ -67,7 +67,7 @@ def backward(plan: Plan, operands: Operands, sums: Sums, upstream: Sums, out: Gr
     left = torch.stack([row_share, query_weight], dim=1)
     right = torch.stack([key_weight, column_share])
     buffer = plan.scratch(operands.key)
-    for tile in plan.walk(operands.scaled, operands.key):
+    for tile in plan.walk(operands.query, operands.key, operands.scale):
         i, j = tile.rows, tile.columns
         for_rows, for_columns = _exponentials(tile)
         if out.key_bias is not None:
@@ -94,7 +94,7 @@ def _backward_rows_only(
         weighted_key = weighted_key * weight[:, None]
     if out.key is not None:
         shared_query = shared_query * share[:, None]
-    for tile in plan.walk(operands.scaled, operands.key):
+    for tile in plan.walk(operands.query, operands.key, operands.scale):
         i, j = tile.rows, tile.columns
         block, _ = _exponentials(tile)
         if out.query is not None:

@@ -9,14 +9,14 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Operands:
-    """Inputs of a tile pass; `scaled` is scale * query.
+    """Inputs of a tile pass; the scale is a plain number, multiplied into each product.
 
     When the plan is self-similar, `key` is `query` and `query_bias` is `key_bias`.
     """
 
     query: Tensor
-    scaled: Tensor
     key: Tensor
+    scale: float
     query_bias: Tensor | None
     key_bias: Tensor | None
 

@@ -19,7 +19,7 @@ def forward(plan: Plan, operands: Operands) -> Sums:
     rows = _RunningLogSumExp(plan.shape[0], operands.key)
     columns = rows if plan.self_similar else _RunningLogSumExp(plan.shape[1], operands.key)
     buffer = plan.scratch(operands.key)
-    for tile in plan.walk(operands.scaled, operands.key):
+    for tile in plan.walk(operands.query, operands.key, operands.scale):
         i, j = tile.rows, tile.columns
         if tile.serves_columns:
             logits = tile_view(buffer, i, j).copy_(tile.products)
@@ -43,7 +43,7 @@ def backward(plan: Plan, operands: Operands, sums: Sums, upstream: Sums, out: Gr
     if sums.columns is not None and upstream.columns is not None:
         column_shift, column_gradient = _guarded(sums.columns, upstream.columns)
     buffer = plan.scratch(operands.key)
-    for tile in plan.walk(operands.scaled, operands.key):
+    for tile in plan.walk(operands.query, operands.key, operands.scale):
         i, j = tile.rows, tile.columns
         mirrored = None
         if column_shift is not None and column_gradient is not None:

@@ -143,8 +143,8 @@ def _operands(
     key_bias: Tensor | None,
 ) -> Operands:
     if key is None:
-        return Operands(query, query * scale, query, key_bias, key_bias)
-    return Operands(query, query * scale, key, query_bias, key_bias)
+        return Operands(query, query, float(scale), key_bias, key_bias)
+    return Operands(query, key, float(scale), query_bias, key_bias)
 
 
 def _accumulators(operands: Operands, plan: Plan, wanted: tuple[bool, ...]) -> Gradients:

@@ -60,7 +60,7 @@ class Plan:
         rows, columns = (min(self.tile, length) for length in self.shape)
         return torch.empty(rows * columns, dtype=like.dtype, device=like.device)
 
-    def walk(self, scaled_query: Tensor, key: Tensor) -> Iterator[Tile]:
+    def walk(self, query: Tensor, key: Tensor, scale: float) -> Iterator[Tile]:
         """Every tile that can hold a candidate; `Tile.products` is overwritten by the next step."""
         buffer = self.scratch(key)
         shared = self.row_excluded is self.column_excluded
@@ -70,7 +70,9 @@ class Plan:
                 if self._is_empty(rows, columns, shared):
                     continue
                 products = tile_view(buffer, rows, columns)
-                torch.mm(scaled_query[rows], key[columns].T, out=products)
+                torch.addmm(
+                    products, query[rows], key[columns].T, beta=0, alpha=scale, out=products
+                )
                 if self.block_weight is not None:
                     products += self.block_weight(rows, columns)
                 on_diagonal = self.self_similar and rows.start == columns.start

@@ -15,6 +15,8 @@ from graphcl.kernels.contrast import (
     log_add_exp,
 )
 from graphcl.kernels.contrast.backends import WITH_BLOCKS
+from graphcl.kernels.contrast.exclusion import nothing_excluded, within_groups
+from graphcl.kernels.contrast.groups import group_tile
 from graphcl.kernels.sparse_matrix import SparseMatrix
 
 ROWS, COLUMNS = 11, 13
@@ -312,14 +314,24 @@ def test_groups_skip_the_tiles_of_other_groups(monkeypatch: pytest.MonkeyPatch) 
     groups = (torch.arange(1000) % 40)[torch.randperm(1000, generator=generator)]
     rows = torch.randn(1000, 4, generator=generator)
     products = []
-    original = torch.mm
+    original = torch.addmm
 
     def counted(*arguments: object, **keywords: object) -> Tensor:
         products.append(1)
         return original(*arguments, **keywords)
 
-    monkeypatch.setattr(torch, "mm", counted)
+    monkeypatch.setattr(torch, "addmm", counted)
     output = contrast(rows, scale=1.0, row_groups=groups, backend="tiles", tile=50)
     assert len(products) == 20
     expected = contrast(rows, scale=1.0, row_groups=groups, backend="dense")
     assert torch.allclose(output.denominator, expected.denominator, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "tile"),
+    [([10] * 100, 64), ([200] * 5, 400), ([1000], 512), ([3000] + [1] * 300, 512), ([], 512)],
+)
+def test_tiles_shrink_with_the_group_of_an_average_row(sizes: list[int], tile: int) -> None:
+    groups = torch.repeat_interleave(torch.tensor(sizes, dtype=torch.int64))
+    excluded = within_groups(nothing_excluded(groups.device), groups, groups)
+    assert group_tile(excluded, 512) == tile
