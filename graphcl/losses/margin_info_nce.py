@@ -96,7 +96,8 @@ class MarginInfoNCE(nn.Module):
     An anchor without negatives contributes a connected 0.
 
     Args:
-        temperature: τ in [1e-3, 10], a number, or a 0-d tensor or Parameter to learn.
+        temperature: τ in [1e-3, 10], a number, or a 0-d tensor or Parameter to learn;
+            the authors' code uses 0.03.
         margin: m, at least 0, and below π for `kind="angle"` (radians); a number, or
             a 0-d tensor or Parameter to learn. The loss falls with the margin, so a
             learnt one needs a regulariser of its own.

@@ -40,7 +40,7 @@ def sup_con(
     scale = inverse_temperature(temperature)
     denominator = contrast(rows, scale=scale, backend=backend).denominator
     if positives is not None:
-        pairs = Pairs.from_sparse(positives) if isinstance(positives, SparseMatrix) else positives
+        pairs = _stored(positives, count) if isinstance(positives, SparseMatrix) else positives
         related = related_mean if form == "out" else related_log_sum_exp
         present, attraction = related(rows, number, pairs, scale)
     else:
@@ -56,6 +56,20 @@ def _node_views(z: Tensor) -> Tensor:
     if z.dim() not in (2, 3) or (z.dim() == 3 and z.shape[1] == 0):
         raise ArgumentError(f"z must be (N, d) or (N, V, d) with V >= 1; got {tuple(z.shape)}")
     return z[:, None] if z.dim() == 2 else z
+
+
+def _stored(matrix: SparseMatrix, count: int) -> Pairs:
+    """The entries of a relation of nodes that are above 0."""
+    if matrix.shape != (count, count):
+        raise ArgumentError(f"positives must be of shape {(count, count)}; got {matrix.shape}")
+    # The logarithm of a stored 0 would turn the gradient of the other weights into NaN.
+    kept = matrix.value.detach() != 0
+    value = matrix.value[kept]
+    if value.numel() and float(value.detach().min()) < 0:
+        raise ArgumentError(
+            f"weights of positives must be at least 0; got {float(value.detach().min())}"
+        )
+    return Pairs(matrix.row[kept], matrix.column[kept], value.log())
 
 
 def _same_label(
@@ -115,7 +129,8 @@ class SupCon(nn.Module):
     Shape:
         z (N, d), or (N, V, d) for V views of every node, un-normalised; labels (N,)
         integers; positives a `Pairs` or `SparseMatrix` (N, N) of nodes, whose weights
-        are at least 0 and differentiable. Output: 0-d, or (N,) with reduction "none".
+        are at least 0 and differentiable; a weight of 0 is no relation and gets
+        gradient 0. Output: 0-d, or (N,) with reduction "none".
 
     Raises:
         ArgumentError: for a shape, dtype, index, temperature, form, reduction or

@@ -1,4 +1,4 @@
-"""Losses of the log-sum-exp family in 16 bits, under autocast, and on many nodes."""
+"""The log-sum-exp family in 16 bits, under autocast, with a learnt temperature, on many nodes."""
 
 from __future__ import annotations
 
@@ -40,6 +40,17 @@ def test_sixteen_bit_input_is_computed_in_float32(name: str, dtype: torch.dtype)
     value = LOSSES[name]()(*inputs)
     assert value.dtype == torch.float32
     assert torch.allclose(value, LOSSES[name]()(*widened), rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", [name for name in FAMILY if name != "CACR"])
+def test_a_learnt_temperature_gets_its_slope(name: str) -> None:
+    inputs = LOSSES[name].example(10, 6, torch.Generator().manual_seed(0), torch.float64)
+    temperature = torch.nn.Parameter(torch.tensor(0.4, dtype=torch.float64))
+    loss = LOSSES[name](temperature=temperature)
+    assert [id(parameter) for parameter in loss.parameters()] == [id(temperature)]
+    (slope,) = torch.autograd.grad(loss(*inputs), temperature)
+    after, before = (LOSSES[name](temperature=0.4 + step)(*inputs) for step in (1e-6, -1e-6))
+    assert torch.allclose(slope, (after - before) / 2e-6, rtol=1e-6)
 
 
 SCRIPT = """

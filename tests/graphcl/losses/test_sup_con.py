@@ -116,6 +116,16 @@ def test_weights_of_a_relation_are_learnt(views: int, form: str, loops: Any) -> 
 
 
 @forms
+def test_a_stored_weight_of_zero_spoils_no_gradient(form: str, loops: Any) -> None:
+    edges = torch.tensor([[0, 0, 1], [1, 2, 3]])
+    weight = torch.tensor([1.0, 0.0, 2.0], dtype=torch.float64, requires_grad=True)
+    matrix = SparseMatrix.from_edge_index(edges, weight, shape=6)
+    sup_con(loops.random(6, 2, 3), None, matrix, form=form).backward()
+    assert weight.grad is not None
+    assert torch.isfinite(weight.grad).all()
+
+
+@forms
 @view_counts
 def test_labels_are_the_relation_of_equal_labels(views: int, form: str, loops: Any) -> None:
     labels = torch.tensor([0, 1, 0, 2, 0, 1])
@@ -188,12 +198,19 @@ def test_large_classes_at_extreme_temperatures_match_double_precision(
         (lambda z: sup_con(z, torch.zeros(6)), "labels must be of integer dtype"),
         (lambda z: sup_con(z, torch.zeros(6).long(), far()), "got both"),
         (lambda z: sup_con(z, None, far()), "0 .. 5; got columns in 6 .. 6"),
+        (lambda z: sup_con(z, None, matrix(1.0, 5)), r"positives must be of shape \(6, 6\)"),
+        (lambda z: sup_con(z, None, matrix(-1.0, 6)), "at least 0; got -1.0"),
         (lambda z: SupCon(form="middle"), "unknown form 'middle'; allowed: out, in"),
     ],
 )
 def test_wrong_arguments_are_named(call: Callable[[Tensor], object], message: str) -> None:
     with pytest.raises(ArgumentError, match=message):
         call(torch.ones(6, 2, 3))
+
+
+def matrix(weight: float, size: int) -> SparseMatrix:
+    edges = torch.tensor([[0], [1]])
+    return SparseMatrix.from_edge_index(edges, torch.tensor([weight]), shape=size)
 
 
 def far() -> Pairs:
