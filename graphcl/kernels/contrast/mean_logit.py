@@ -70,7 +70,7 @@ def mean_logit(
     """
     shape = check_sides(query, key)
     check_choice(backend, ("auto", *MEAN_LOGIT), tile)
-    backend = resolve_backend(backend, shape)
+    backend = resolve_backend(backend, shape, query, ("dense", "tiles"))
     check_bias("column_bias", column_bias, shape[1], query)
     excluded = excluded_pairs(
         shape,

@@ -76,7 +76,7 @@ def pair_sum(
     """
     shape = check_sides(query, key)
     check_choice(backend, ("auto", "dense", "tiles"), tile)
-    backend = resolve_backend(backend, shape)
+    backend = resolve_backend(backend, shape, query, ("dense", "tiles"))
     for name, bias, length in (
         ("row_bias", row_bias, shape[0]),
         ("column_bias", column_bias, shape[1]),
@@ -159,7 +159,7 @@ class _PairSum(torch.autograd.Function):
         plan: Plan,
     ) -> Tensor:
         sums = query.new_zeros(plan.shape[0])
-        for tile in plan.walk(query, key, float(scale)):
+        for tile in plan.walk(query, key, scale):
             # A function may return its argument: what follows must not write into it twice.
             values = function(_logits(tile, row_bias, column_bias)).contiguous()
             sums[tile.rows] += fill(values, tile.row_excluded, 0.0).sum(dim=1)
@@ -177,7 +177,7 @@ class _PairSum(torch.autograd.Function):
         of_key = torch.zeros_like(key) if wanted[1] else None
         of_rows = torch.zeros_like(row_bias) if wanted[3] else None
         of_columns = torch.zeros_like(column_bias) if wanted[4] else None
-        for tile in plan.walk(query, key, float(scale)):
+        for tile in plan.walk(query, key, scale):
             i, j = tile.rows, tile.columns
             logits = _logits(tile, row_bias, column_bias).requires_grad_()
             with torch.enable_grad():

@@ -102,7 +102,7 @@ def _search(
         return TopCandidates(values, indices)
     tiled = excluded.tiled(tile, shape)
     plan = Plan(shape, tile, False, False, tiled, tiled)
-    for block in plan.walk(query, key, 1.0):
+    for block in plan.walk(query, key):
         i, j = block.rows, block.columns
         products = fill(block.products, block.row_excluded, -torch.inf)
         found, at = _largest(products, min(count, products.shape[1]))
