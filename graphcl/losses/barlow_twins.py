@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from graphcl.kernels.contrast.checks import full_precision
 from graphcl.losses.arguments import check_reduction, check_two_views, check_weight, reduce
 from graphcl.losses.columns import unit_columns, without_diagonal
 from graphcl.losses.examples import two_views
@@ -15,7 +16,8 @@ def barlow_twins(
     """Functional twin of `BarlowTwins`; the same arguments."""
     check_two_views(z1, z2)
     check_weight("redundancy", redundancy)
-    correlation = unit_columns(z1).T @ unit_columns(z2)
+    with full_precision(z1):
+        correlation = unit_columns(z1).T @ unit_columns(z2)
     invariance = (1.0 - correlation.diagonal()).square().sum()
     value = invariance + redundancy * without_diagonal(correlation).square().sum()
     return reduce(value.expand(z1.shape[0]), reduction)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from graphcl.kernels.contrast.checks import full_precision
 from graphcl.losses.arguments import check_reduction, check_two_views, check_weight, reduce
 from graphcl.losses.columns import unit_columns
 from graphcl.losses.examples import two_views
@@ -22,10 +23,11 @@ def cca_ssg(
     # uncorrelated one, or collapse would be the minimum.
     absent = sum((view.detach() == 0).all(dim=0).sum() for view in (first, second))
     identity = torch.eye(z1.shape[1], dtype=first.dtype, device=z1.device)
-    decorrelated = sum(
-        ((view.T @ view - identity).square().sum() for view in (first, second)),
-        start=torch.zeros((), dtype=first.dtype, device=z1.device),
-    )
+    with full_precision(first):
+        decorrelated = sum(
+            ((view.T @ view - identity).square().sum() for view in (first, second)),
+            start=torch.zeros((), dtype=first.dtype, device=z1.device),
+        )
     return reduce(distance + absent + decorrelation * decorrelated, reduction)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from graphcl.kernels.contrast.checks import full_precision
 from graphcl.losses.arguments import (
     check_above_zero,
     check_reduction,
@@ -41,7 +42,8 @@ def vicreg(
         freedom = max(view.shape[0] - 1, 1)
         deviation = (centred.square().sum(dim=0) / freedom + epsilon).sqrt()
         spread = spread + torch.relu(target_deviation - deviation).sum() / dimension
-        matrix = centred.T @ centred / freedom
+        with full_precision(centred):
+            matrix = centred.T @ centred / freedom
         correlated = correlated + without_diagonal(matrix).square().sum() / dimension
     values = invariance * distance + 0.5 * variance * spread + covariance * correlated
     return reduce(values, reduction)

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from graphcl.errors import ArgumentError
+from graphcl.kernels.contrast.checks import full_precision
 from graphcl.losses.arguments import check_reduction, check_two_views, reduce
 from graphcl.losses.columns import centred_columns
 from graphcl.losses.examples import two_views
@@ -58,7 +59,8 @@ def whiten(z: Tensor, shrinkage: float = 1e-3) -> Tensor:
     largest = centred.detach().abs().amax()
     absent = largest < ZERO_BELOW
     centred = (centred / largest.masked_fill(absent, 1.0)).masked_fill(absent, 0.0)
-    covariance = centred.T @ centred / max(z.shape[0] - 1, 1)
+    with full_precision(centred):
+        covariance = centred.T @ centred / max(z.shape[0] - 1, 1)
     identity = torch.eye(z.shape[1], dtype=centred.dtype, device=z.device)
     target = covariance.diagonal().mean() + absent.to(centred.dtype)
     factor, failed = torch.linalg.cholesky_ex(

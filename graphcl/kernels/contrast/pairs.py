@@ -70,7 +70,10 @@ class Pairs:
                 "the values of a matrix of pair weights must be at least 0; "
                 f"got {float(value.detach().min())}"
             )
-        return cls(matrix.row, matrix.column, value.log())
+        # log(0) would turn the gradient of a stored 0 into NaN; it has none.
+        stored = value > 0
+        log_weight = torch.where(stored, value, 1.0).log().masked_fill(~stored, -torch.inf)
+        return cls(matrix.row, matrix.column, log_weight)
 
     def transposed(self) -> Pairs:
         """The same pairs with rows and columns exchanged."""
