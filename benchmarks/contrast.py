@@ -251,7 +251,26 @@ def error(variant: Variant, inputs: Inputs, exact: Tensor) -> float:
     return float((gradient(variant.step, inputs) - exact).norm() / exact.norm())
 
 
-def compare(arguments: argparse.Namespace, nodes: int, dimension: int) -> None:
+def growth(sizes: list[int], peaks: list[float]) -> str:
+    """The straight line through the peaks, how well it fits, and the exponent of a power law."""
+    size, memory = torch.tensor(sizes, dtype=torch.float64), torch.tensor(peaks).double()
+    design = torch.stack([torch.ones_like(size), size], dim=1)
+    offset, slope = torch.linalg.lstsq(design, memory[:, None]).solution.view(-1).tolist()
+    residual = (memory - offset - slope * size).square().sum()
+    explained = 1 - residual / (memory - memory.mean()).square().sum()
+    exponent = torch.linalg.lstsq(
+        torch.stack([torch.ones_like(size), size.log()], dim=1), memory.log()[:, None]
+    ).solution[1]
+    return (
+        f"{offset:.1f} MB + {1000 * slope:.2f} MB per 1000 nodes (R2 {float(explained):.4f}), "
+        f"N^{float(exponent):.2f}"
+    )
+
+
+def compare(
+    arguments: argparse.Namespace, nodes: int, dimension: int
+) -> dict[str, tuple[int, float]]:
+    """One block of the table; returns the peak of every variant."""
     objective = arguments.objective
     pairs = USERS * ITEMS if objective == "one-sided" else nodes * nodes
     variants = {
@@ -272,9 +291,11 @@ def compare(arguments: argparse.Namespace, nodes: int, dimension: int) -> None:
                 runs[name].append(seconds(variant, inputs))
     wall = {name: statistics.median(run[1] for run in measured) for name, measured in runs.items()}
     size = f"{USERS} x {ITEMS}" if objective == "one-sided" else str(nodes)
+    peaks = {}
     for name in variants:
         processor = statistics.median(run[0] for run in runs[name])
         memory = peak(objective, name, nodes, dimension, arguments.threads)
+        peaks[name] = (nodes, memory)
         print(
             f"| {size} | {dimension} | {name} | {processor:.3f} | {wall[name]:.3f} "
             f"| {wall['definition'] / wall[name]:.1f} | {memory:.0f} | {errors[name]:.0e} |",
@@ -283,6 +304,7 @@ def compare(arguments: argparse.Namespace, nodes: int, dimension: int) -> None:
     for name in OBJECTIVES[objective].keys() - variants.keys():
         needed = OBJECTIVES[objective][name].bytes_per_pair * pairs / 1e9
         print(f"| {size} | {dimension} | {name} | - | - | - | about {needed:.0f} GB | - |")
+    return peaks
 
 
 def main() -> None:
@@ -304,9 +326,15 @@ def main() -> None:
     print(f"{arguments.objective}: torch {torch.__version__}, {arguments.threads} thread(s)")
     print("| N | d | variant | CPU s | wall s | times faster (wall) | peak MB | gradient error |")
     print("|---|---|---|---|---|---|---|---|")
+    peaks: dict[tuple[str, int], list[tuple[int, float]]] = {}
     for nodes in arguments.nodes[:1] if arguments.objective == "one-sided" else arguments.nodes:
         for dimension in arguments.dimension:
-            compare(arguments, nodes, dimension)
+            for name, point in compare(arguments, nodes, dimension).items():
+                peaks.setdefault((name, dimension), []).append(point)
+    for (name, dimension), points in peaks.items():
+        if len(points) >= 3:
+            sizes, memory = zip(*points, strict=True)
+            print(f"peak memory of {name}, d = {dimension}: {growth(list(sizes), list(memory))}")
 
 
 if __name__ == "__main__":
