@@ -7,7 +7,8 @@ term of the whole batch (a correlation, a uniformity) is part of every anchor's
 value, so that the mean over the anchors is the paper's loss.
 Every class carries `functional` (its twin) and `example(count, dimension,
 generator, dtype)`, random arguments of `forward`. Arguments of `forward` that
-get no gradient are named in `detached`.
+get no gradient are named in `detached`. A loss whose definition stops a
+gradient inside names in `without_stop_gradient` the settings that let it pass.
 
 To add a loss: one file, one import and one line in `LOSSES`; the contract
 tests find it there.
@@ -16,29 +17,45 @@ tests find it there.
 from torch import nn
 
 from graphcl.losses.alignment_uniformity import AlignmentUniformity, alignment_uniformity
+from graphcl.losses.asymmetric import Asymmetric, asymmetric
 from graphcl.losses.barlow_twins import BarlowTwins, barlow_twins
+from graphcl.losses.binary_cross_entropy import BinaryCrossEntropy, binary_cross_entropy
 from graphcl.losses.bootstrap import Bootstrap, bootstrap
 from graphcl.losses.bpr import BPR, bpr
 from graphcl.losses.cca_ssg import CCASSG, cca_ssg
 from graphcl.losses.cross_entropy import CrossEntropy, cross_entropy
 from graphcl.losses.decoupled_info_nce import DecoupledInfoNCE, decoupled_info_nce
+from graphcl.losses.entropy_maximisation import EntropyMaximisation, entropy_maximisation
+from graphcl.losses.gbce import GBCE, gbce
+from graphcl.losses.groco import GroCo, groco
 from graphcl.losses.info_nce import InfoNCE, info_nce
 from graphcl.losses.info_nce_all_nodes import InfoNCEAllNodes, info_nce_all_nodes
 from graphcl.losses.jsd import JSD, jsd
+from graphcl.losses.propensity_pu import PropensityPU, propensity_pu
+from graphcl.losses.sampled_softmax import SampledSoftmax, sampled_softmax
+from graphcl.losses.self_adversarial import SelfAdversarial, self_adversarial
 from graphcl.losses.vicreg import VICReg, vicreg
 from graphcl.losses.wmse import WMSE, wmse
 
 LOSSES: dict[str, type[nn.Module]] = {
     "AlignmentUniformity": AlignmentUniformity,
+    "Asymmetric": Asymmetric,
     "BPR": BPR,
     "BarlowTwins": BarlowTwins,
+    "BinaryCrossEntropy": BinaryCrossEntropy,
     "Bootstrap": Bootstrap,
     "CCASSG": CCASSG,
     "CrossEntropy": CrossEntropy,
     "DecoupledInfoNCE": DecoupledInfoNCE,
+    "EntropyMaximisation": EntropyMaximisation,
+    "GBCE": GBCE,
+    "GroCo": GroCo,
     "InfoNCE": InfoNCE,
     "InfoNCEAllNodes": InfoNCEAllNodes,
     "JSD": JSD,
+    "PropensityPU": PropensityPU,
+    "SampledSoftmax": SampledSoftmax,
+    "SelfAdversarial": SelfAdversarial,
     "VICReg": VICReg,
     "WMSE": WMSE,
 }
@@ -46,27 +63,43 @@ LOSSES: dict[str, type[nn.Module]] = {
 __all__ = [
     "BPR",
     "CCASSG",
+    "GBCE",
     "JSD",
     "LOSSES",
     "WMSE",
     "AlignmentUniformity",
+    "Asymmetric",
     "BarlowTwins",
+    "BinaryCrossEntropy",
     "Bootstrap",
     "CrossEntropy",
     "DecoupledInfoNCE",
+    "EntropyMaximisation",
+    "GroCo",
     "InfoNCE",
     "InfoNCEAllNodes",
+    "PropensityPU",
+    "SampledSoftmax",
+    "SelfAdversarial",
     "VICReg",
     "alignment_uniformity",
+    "asymmetric",
     "barlow_twins",
+    "binary_cross_entropy",
     "bootstrap",
     "bpr",
     "cca_ssg",
     "cross_entropy",
     "decoupled_info_nce",
+    "entropy_maximisation",
+    "gbce",
+    "groco",
     "info_nce",
     "info_nce_all_nodes",
     "jsd",
+    "propensity_pu",
+    "sampled_softmax",
+    "self_adversarial",
     "vicreg",
     "wmse",
 ]
