@@ -98,6 +98,7 @@ class AlignmentUniformity(nn.Module):
 
     Raises:
         ArgumentError: for a shape, alpha, t, weight, reduction or backend out of range.
+        NonFiniteArgumentError: for NaN or infinity in z1 or z2.
 
     Example:
         >>> loss = AlignmentUniformity(t=2.0, uniformity_weight=0.5)

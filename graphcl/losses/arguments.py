@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from graphcl.errors import ArgumentError
+from graphcl.kernels.contrast.checks import check_finite
 
 Reduction = Literal["mean", "sum", "none"]
 LOWEST_TEMPERATURE = 1e-3
@@ -40,6 +41,13 @@ def check_temperature(temperature: float) -> None:
 
 
 def check_two_views(z1: Tensor, z2: Tensor) -> None:
+    """Raise unless both are (N, d) of the same shape and finite."""
+    check_same_shape(z1, z2)
+    check_finite("z1", z1)
+    check_finite("z2", z2)
+
+
+def check_same_shape(z1: Tensor, z2: Tensor) -> None:
     """Raise unless both are (N, d) of the same shape."""
     if z1.dim() != 2 or z1.shape != z2.shape:
         raise ArgumentError(
@@ -61,7 +69,7 @@ def check_above_zero(name: str, value: float) -> None:
 
 
 def negative_columns(positive_scores: Tensor, negative_scores: Tensor) -> Tensor:
-    """Negative scores as (n, k), for positive scores (n,); raise for other shapes."""
+    """Negative scores as (n, k), for positive scores (n,); raise for other shapes or NaN."""
     if positive_scores.dim() != 1 or negative_scores.dim() not in (1, 2):
         raise ArgumentError(
             "positive_scores must be (n,) and negative_scores (n,) or (n, k); got "
@@ -72,6 +80,8 @@ def negative_columns(positive_scores: Tensor, negative_scores: Tensor) -> Tensor
             f"negative_scores must have {positive_scores.shape[0]} rows, one per positive; "
             f"got {negative_scores.shape[0]}"
         )
+    check_finite("positive_scores", positive_scores)
+    check_finite("negative_scores", negative_scores)
     return negative_scores[:, None] if negative_scores.dim() == 1 else negative_scores
 
 

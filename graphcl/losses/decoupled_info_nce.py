@@ -88,6 +88,7 @@ class DecoupledInfoNCE(nn.Module):
     Raises:
         ArgumentError: for a shape, dtype, temperature, sigma, reduction or backend
             out of range.
+        NonFiniteArgumentError: for NaN or infinity in z1 or z2.
 
     Example:
         >>> loss = DecoupledInfoNCE(0.1, weighted=True)

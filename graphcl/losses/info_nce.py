@@ -71,6 +71,7 @@ class InfoNCE(nn.Module):
 
     Raises:
         ArgumentError: for a shape, dtype, temperature, reduction or backend out of range.
+        NonFiniteArgumentError: for NaN or infinity in z1 or z2.
 
     Example:
         >>> loss = InfoNCE(0.4, intra_view=True)

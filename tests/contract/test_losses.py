@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 import graphcl.losses
-from graphcl.errors import ArgumentError
+from graphcl.errors import ArgumentError, NonFiniteArgumentError
 from graphcl.losses import LOSSES
 
 everyone = pytest.mark.parametrize("name", sorted(LOSSES))
@@ -180,10 +180,16 @@ def test_input_is_left_alone(name: str) -> None:
 
 
 @everyone
-def test_non_finite_input_is_not_hidden(name: str) -> None:
-    inputs = [part.detach().clone() for part in example(name)]
-    inputs[0].view(-1)[0] = float("nan")
-    assert LOSSES[name]()(*inputs).isnan()
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), float("-inf")])
+def test_non_finite_input_is_refused(name: str, bad: float) -> None:
+    arguments = list(inspect.signature(LOSSES[name].forward).parameters)[1:]
+    for place, argument in enumerate(arguments[: len(example(name))]):
+        inputs = [part.detach().clone() for part in example(name)]
+        if not inputs[place].is_floating_point():
+            continue
+        inputs[place].view(-1)[-1] = bad
+        with pytest.raises(NonFiniteArgumentError, match=rf"^{argument} must be finite; got {bad}"):
+            LOSSES[name]()(*inputs)
 
 
 @tempered

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from torch import Tensor
 
 from graphcl.kernels.contrast.exclusion import Exclusion
+
+BlockWeight = Callable[[slice, slice], Tensor]
+"""Log-weights (h, w), without gradient, of the pairs of a slice of rows and of columns."""
 
 
 @dataclass(frozen=True)
@@ -21,7 +25,9 @@ class Problem:
     `query` is (M, d); `key` is (N, d), or None when it is `query` itself. The
     second sum is wanted only when `columns` is True. `scale` is a 0-d tensor.
     All tensors share one dtype, float32 or float64, and one device.
-    Both exclusions are in (row, column) coordinates of s.
+    Both exclusions are in (row, column) coordinates of s. `block_weight`, if
+    given, is added to s without gradient; only the backends in
+    `backends.WITH_BLOCKS` know it, and never together with `columns`.
     """
 
     query: Tensor
@@ -32,6 +38,7 @@ class Problem:
     row_excluded: Exclusion
     column_excluded: Exclusion
     columns: bool
+    block_weight: BlockWeight | None = None
 
     @property
     def shape(self) -> tuple[int, int]:

@@ -10,6 +10,7 @@ definition.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -27,16 +28,20 @@ def tiled_log_sum_exp(problem: Problem, tile: int) -> tuple[Tensor, Tensor | Non
 
     Differentiable once; use the dense backend for second derivatives.
     """
-    plan = _plan(problem, tile)
     if 0 in problem.shape:
         return _without_candidates(problem)
+    if problem.block_weight is not None and problem.key is None:
+        # Block weights need not be symmetric: every tile is computed.
+        problem = replace(problem, key=problem.query)
+    plan = plan_of(problem, tile)
     rows, columns = _TiledLogSumExp.apply(
         problem.query, problem.key, problem.scale, problem.query_bias, problem.key_bias, plan
     )
     return rows, columns
 
 
-def _plan(problem: Problem, tile: int) -> Plan:
+def plan_of(problem: Problem, tile: int) -> Plan:
+    """The pass over the tiles of a problem."""
     shape, self_similar = problem.shape, problem.key is None
     row_excluded = problem.row_excluded.tiled(tile, shape)
     # Per column, the columns of a symmetric s leave out what the rows do, mirrored.
@@ -47,7 +52,15 @@ def _plan(problem: Problem, tile: int) -> Plan:
         column_excluded = row_excluded
     else:
         column_excluded = mirrored.tiled(tile, shape)
-    return Plan(shape, tile, self_similar, problem.columns, row_excluded, column_excluded)
+    return Plan(
+        shape,
+        tile,
+        self_similar,
+        problem.columns,
+        row_excluded,
+        column_excluded,
+        problem.block_weight,
+    )
 
 
 def _without_candidates(problem: Problem) -> tuple[Tensor, Tensor | None]:
@@ -69,7 +82,7 @@ class _TiledLogSumExp(torch.autograd.Function):
         plan: Plan,
     ) -> tuple[Tensor, Tensor | None]:
         operands = _operands(query, key, scale, query_bias, key_bias)
-        bounded_logits = bounded.is_bounded(operands)
+        bounded_logits = plan.block_weight is None and bounded.is_bounded(operands)
         sums = (bounded if bounded_logits else running).forward(plan, operands)
         columns = None if plan.self_similar else sums.columns
         ctx.save_for_backward(query, key, scale, query_bias, key_bias, sums.rows, columns)
