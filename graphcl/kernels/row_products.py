@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
 from graphcl.errors import ArgumentError
-from graphcl.kernels.contrast.once import differentiable_once
-
-ENTRIES_AT_A_TIME = 1 << 20
-"""Gathered numbers held at a time: 4 MB in float32."""
+from graphcl.kernels.contrast.checks import full_precision
+from graphcl.kernels.contrast.pair_logits import pair_products
 
 
 def row_products(query: Tensor, key: Tensor, columns: Tensor) -> Tensor:
@@ -21,7 +17,9 @@ def row_products(query: Tensor, key: Tensor, columns: Tensor) -> Tensor:
         p_{il} = \langle q_i, k_{c(i, l)} \rangle
 
     The (M, L, d) tensor of gathered keys exists only in slices, forward and
-    backward; memory is O(M L + (M + N) d).
+    backward; memory is O(M L + (M + N) d). Unlike `contrast.pair_logits`, -1 is
+    allowed and only the products are looked at, not the whole table: rows of
+    `key` that nobody lists cost nothing and may hold anything.
 
     Args:
         query: (M, d) floating.
@@ -42,8 +40,16 @@ def row_products(query: Tensor, key: Tensor, columns: Tensor) -> Tensor:
     check_columns("columns", columns, query.shape[0], key.shape[0])
     if query.dtype != torch.float64:
         query, key = query.float(), key.float()
-    products: Tensor = _RowProducts.apply(query, key, columns)
-    return products
+    rows = torch.arange(query.shape[0], device=query.device).repeat_interleave(columns.shape[1])
+    listed = columns.reshape(-1)
+    present = listed >= 0
+    if bool(present.all()):
+        with full_precision(query):
+            return pair_products(query, key, rows, listed, dense=False).view(columns.shape)
+    place = present.nonzero().view(-1)
+    with full_precision(query):
+        products = pair_products(query, key, rows[place], listed[place], dense=False)
+    return products.new_zeros(listed.shape).index_copy(0, place, products).view(columns.shape)
 
 
 def check_columns(name: str, columns: Tensor, rows: int, keys: int) -> None:
@@ -63,42 +69,3 @@ def check_index(name: str, index: Tensor, size: int) -> None:
     low, high = (int(bound) for bound in index.aminmax())
     if low < -1 or high >= size:
         raise ArgumentError(f"{name} must lie in -1 .. {size - 1}; got values in {low} .. {high}")
-
-
-class _RowProducts(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, query: Tensor, key: Tensor, columns: Tensor) -> Tensor:
-        ctx.save_for_backward(query, key, columns)
-        products = query.new_zeros(columns.shape)
-        for rows in _slices(query, columns):
-            products[rows] = (_gathered(key, columns[rows]) @ query[rows, :, None]).squeeze(2)
-        return products
-
-    @staticmethod
-    @differentiable_once
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
-        query, key, columns = ctx.saved_tensors
-        to_query = torch.zeros_like(query) if ctx.needs_input_grad[0] else None
-        to_key = torch.zeros_like(key) if ctx.needs_input_grad[1] else None
-        for rows in _slices(query, columns):
-            listed = columns[rows]
-            weight = gradient[rows].masked_fill(listed < 0, 0.0)
-            if to_query is not None:
-                to_query[rows] = (weight[:, None] @ _gathered(key, listed)).squeeze(1)
-            if to_key is not None:
-                parts = weight[:, :, None] * query[rows, None]
-                to_key.index_add_(0, listed.clamp_min(0).view(-1), parts.flatten(0, 1))
-        return to_query, to_key, None
-
-
-def _slices(query: Tensor, columns: Tensor) -> list[slice]:
-    if columns.numel() == 0:
-        return []
-    step = max(1, ENTRIES_AT_A_TIME // max(columns.shape[1] * query.shape[1], 1))
-    return [slice(start, start + step) for start in range(0, query.shape[0], step)]
-
-
-def _gathered(key: Tensor, columns: Tensor) -> Tensor:
-    rows = key.index_select(0, columns.clamp_min(0).reshape(-1))
-    rows = rows.view(*columns.shape, key.shape[1])
-    return rows.masked_fill((columns < 0)[:, :, None], 0.0)

@@ -19,7 +19,7 @@ def entropy_maximisation(
 ) -> Tensor:
     """Functional twin of `EntropyMaximisation`; the same arguments."""
     check_weight("weight", weight)
-    positive, unknown = score_pairs(positive_scores, unknown_scores)
+    positive, unknown = score_pairs(positive_scores, unknown_scores, "unknown_scores")
     return reduce(
         mean_of_terms(-logsigmoid(positive), -weight * binary_entropy(unknown)), reduction
     )

@@ -37,4 +37,5 @@ def rows_and_sampled_negatives(
     """Rows, table and targets as `rows_and_table`, uniform shared negatives and their log q."""
     rows, table, target = rows_and_table(count, dimension, generator, dtype)
     negatives = torch.randint(table.shape[0], (7,), generator=generator)
+    negatives[-1] = table.shape[0] - 1
     return rows, table, target, negatives, torch.full((7,), 1 / table.shape[0], dtype=dtype).log()

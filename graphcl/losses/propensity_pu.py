@@ -24,7 +24,7 @@ def propensity_pu(
 ) -> Tensor:
     """Functional twin of `PropensityPU`; the same arguments."""
     _check(minimum_propensity)
-    positive, unlabelled = score_pairs(positive_scores, unlabelled_scores)
+    positive, unlabelled = score_pairs(positive_scores, unlabelled_scores, "unlabelled_scores")
     inverse = _inverse_propensity(propensity, positive, minimum_propensity)
     as_negative = -logsigmoid(-unlabelled).sum(dim=1) - (1 - inverse) * logsigmoid(-positive)
     if non_negative:

@@ -34,7 +34,7 @@ def sampled_softmax(
     _check(query, items, target, negatives)
     correction = _correction(negatives, log_probability)
     positive = scale * row_products(query, items, target[:, None]).squeeze(1)
-    check_finite("the products of query and target items", positive)
+    _check_finite_products(query, items, positive)
     if item_bias is not None:
         check_vector("item_bias", item_bias, items.shape[0], items, floating=True)
         check_finite("item_bias", item_bias)
@@ -47,9 +47,11 @@ def sampled_softmax(
     correction = correction.masked_fill(negatives < 0, -torch.inf).to(positive.dtype)
     if shared:
         ids = (target, negatives) if remove_accidental_hits else (None, None)
+        keys = items.index_select(0, negatives.clamp_min(0))
+        _check_finite_products(query, items, keys)
         denominator, _ = contrast(
             query,
-            items.index_select(0, negatives.clamp_min(0)),
+            keys,
             scale=scale,
             row_ids=ids[0],
             column_ids=ids[1],
@@ -60,7 +62,7 @@ def sampled_softmax(
         values = softplus(denominator - positive)
     else:
         logits = scale * row_products(query, items, negatives)
-        check_finite("the products of query and negative items", logits)
+        _check_finite_products(query, items, logits)
         gaps = logits + correction - positive[:, None]
         if remove_accidental_hits:
             gaps = gaps.masked_fill(negatives == target[:, None], -torch.inf)
@@ -97,6 +99,15 @@ def _target_correction(negatives: Tensor, target: Tensor, target_log_probability
 def _log_draws(negatives: Tensor) -> Tensor:
     draws = (negatives >= 0).sum(dim=-1, keepdim=True)
     return draws.clamp_min(1).double().log()
+
+
+def _check_finite_products(query: Tensor, items: Tensor, products: Tensor) -> None:
+    # The whole table is looked through only to name what spoilt what was read of it.
+    if bool(torch.isfinite(products).all()):
+        return
+    check_finite("query", query)
+    check_finite("items", items)
+    check_finite("the product of query and items", products)
 
 
 def _check(query: Tensor, items: Tensor, target: Tensor, negatives: Tensor) -> None:

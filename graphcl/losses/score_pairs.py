@@ -10,24 +10,24 @@ from graphcl.kernels.contrast.checks import check_finite
 from graphcl.losses.arguments import negative_columns
 
 
-def score_pairs(positive_scores: Tensor, negative_scores: Tensor) -> tuple[Tensor, Tensor]:
+def score_pairs(
+    positive_scores: Tensor, negative_scores: Tensor, name: str = "negative_scores"
+) -> tuple[Tensor, Tensor]:
     """The scores as (n,) and (n, k), finite, in float32 or float64.
+
+    `name` is what the caller's public argument for the second is called.
 
     Raises:
         ArgumentError: for shapes that do not match or an integer dtype.
         NonFiniteArgumentError: for NaN or infinity.
     """
-    negative_scores = negative_columns(positive_scores, negative_scores)
-    found = []
-    for name, scores in (
-        ("positive_scores", positive_scores),
-        ("negative_scores", negative_scores),
-    ):
+    for label, scores in (("positive_scores", positive_scores), (name, negative_scores)):
         if not scores.is_floating_point():
-            raise ArgumentError(f"{name} must be of a floating dtype; got {scores.dtype}")
-        check_finite(name, scores)
-        found.append(scores if scores.dtype == torch.float64 else scores.float())
-    return found[0], found[1]
+            raise ArgumentError(f"{label} must be of a floating dtype; got {scores.dtype}")
+        check_finite(label, scores)
+    both = positive_scores, negative_columns(positive_scores, negative_scores)
+    first, second = (part if part.dtype == torch.float64 else part.float() for part in both)
+    return first, second
 
 
 def mean_of_terms(positive: Tensor, negative: Tensor) -> Tensor:

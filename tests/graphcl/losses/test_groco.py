@@ -47,7 +47,8 @@ def permutation(values: list[Tensor], steepness: float, sharpening: float) -> li
 
 
 def ordering(positive, negative, steepness, sharpening) -> Tensor:
-    scores = sorted(negative, key=float) + sorted(positive, key=float)
+    groups = [sorted(group, key=lambda s: float(s.detach())) for group in (negative, positive)]
+    scores = groups[0] + groups[1]
     matrix = permutation(list(scores), steepness, sharpening)
     count, total = len(negative), 0.0
     for e in range(len(scores)):
@@ -118,7 +119,7 @@ def test_groco_is_the_definition(intra_view: bool, symmetric: bool) -> None:
         for anchor, other in pairs:
             source = (anchor if intra_view else other).detach()
             cosines = [anchor[i] @ source[j] for j in range(count) if j != i]
-            hardest = sorted(cosines, key=float)[-negatives:]
+            hardest = sorted(cosines, key=lambda s: float(s.detach()))[-negatives:]
             terms.append(ordering([anchor[i] @ other[i].detach()], hardest, 1.0, 0.25))
         wanted.append(sum(terms) / len(terms))
     wanted = torch.stack(wanted)

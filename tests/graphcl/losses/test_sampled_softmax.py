@@ -226,7 +226,7 @@ def test_wrong_arguments_are_named() -> None:
         sampled_softmax(query, items, target, negatives, torch.zeros(2).log())
     infinite = items.detach().clone()
     infinite[target[0]] = torch.inf
-    with pytest.raises(NonFiniteArgumentError, match="target items must be finite"):
+    with pytest.raises(NonFiniteArgumentError, match="items must be finite; got inf"):
         sampled_softmax(query, infinite, target, negatives)
     with pytest.raises(ArgumentError, match="temperature must lie in"):
         SampledSoftmax(temperature=0)

@@ -275,7 +275,7 @@ def test_half_precision_is_computed_in_float32(loss, dtype: torch.dtype) -> None
 def test_non_finite_scores_are_refused(loss) -> None:
     positive, negative = (part.detach().clone() for part in scores())
     negative[2, 1] = -torch.inf
-    with pytest.raises(NonFiniteArgumentError, match=r"negative_scores .* -inf at \[2, 1\]"):
+    with pytest.raises(NonFiniteArgumentError, match=r"_scores must be .* -inf at \[2, 1\]"):
         loss(positive, negative)
     with pytest.raises(ArgumentError, match=r"floating dtype; got torch\.int64"):
         loss(positive.long(), negative.long())
