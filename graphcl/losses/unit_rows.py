@@ -51,4 +51,8 @@ class _UnitRows(torch.autograd.Function):
         # The second output exists so that this formula can be differentiated again.
         unit, inverse_length = ctx.saved_tensors
         along = torch.linalg.vecdot(to_unit, unit)[:, None] + inverse_length * to_inverse
-        return torch.addcmul(to_unit, unit, along, value=-1) * inverse_length
+        to_rows = torch.addcmul(to_unit, unit, along, value=-1)
+        if torch.is_grad_enabled():
+            return to_rows * inverse_length
+        # In place: embeddings are the largest thing in memory.
+        return to_rows.mul_(inverse_length)

@@ -13,6 +13,7 @@ from graphcl.kernels.contrast.checks import (
     check_hardness,
     check_positive,
     full_precision,
+    reduced_precision,
     scale_tensor,
 )
 from graphcl.kernels.contrast.hardness import steeper
@@ -69,7 +70,7 @@ def contrast_both(
     """
     shape = check_sides(first, second, ("first", "second"))
     check_choice(backend, BACKENDS, tile)
-    backend = resolve_backend(backend, shape)
+    backend = resolve_backend(backend, shape, first)
     check_bias("first_bias", first_bias, shape[0], first)
     check_bias("second_bias", second_bias, shape[1], first)
     check_positive("first_positive", first_positive, *shape, first)
@@ -90,7 +91,7 @@ def contrast_both(
         row_excluded = without_positive(excluded, first_positive)
         column_excluded = without_positive(excluded.transposed(), second_positive).transposed()
 
-    dtype = accumulation_dtype(first)
+    dtype, reduced = accumulation_dtype(first), reduced_precision(first)
     first, second = first.to(dtype), second.to(dtype)
     first_bias = None if first_bias is None else first_bias.to(dtype)
     second_bias = None if second_bias is None else second_bias.to(dtype)
@@ -105,6 +106,7 @@ def contrast_both(
         row_excluded=row_excluded,
         column_excluded=column_excluded,
         columns=True,
+        reduced_precision=reduced,
     )
     dense = backend == "dense"
     with full_precision(first):

@@ -135,6 +135,13 @@ def accumulation_dtype(query: Tensor) -> torch.dtype:
     return torch.float64 if query.dtype == torch.float64 else torch.float32
 
 
+def reduced_precision(query: Tensor) -> bool:
+    """Whether the caller allows products to be computed from bfloat16 roundings."""
+    if query.dtype == torch.float32:
+        return torch.get_float32_matmul_precision() == "medium"
+    return query.dtype == torch.bfloat16
+
+
 def full_precision(like: Tensor) -> AbstractContextManager[object]:
     """Switches autocast off, which would round the products to 16 bits behind our back."""
     return torch.autocast(like.device.type, enabled=False)

@@ -15,6 +15,9 @@ from torch import Tensor
 from graphcl.kernels.contrast.exclusion import Exclusion, inverse_order
 from graphcl.kernels.contrast.problem import Problem
 
+# Below this side the overhead of a tile outweighs its arithmetic.
+_SMALLEST_TILE = 64
+
 
 @dataclass(frozen=True)
 class GroupOrder:
@@ -40,6 +43,19 @@ def group_order(excluded: Exclusion) -> GroupOrder | None:
     if all(bool((ids[1:] >= ids[:-1]).all()) for ids in (row_groups, column_groups)):
         return None
     return GroupOrder(row_groups.argsort(stable=True), column_groups.argsort(stable=True))
+
+
+def group_tile(excluded: Exclusion, tile: int) -> int:
+    """A smaller tile where most rows are in groups much smaller than the tile.
+
+    A tile far larger than a group holds mostly excluded pairs. The size is that of the
+    group of an average row, so that one large group among many small ones decides.
+    """
+    if excluded.row_groups is None or excluded.row_groups.numel() == 0:
+        return tile
+    sizes = excluded.row_groups.unique(return_counts=True)[1].double()
+    usual = int(sizes.square().sum() / sizes.sum())
+    return min(tile, max(_SMALLEST_TILE, 2 * usual))
 
 
 def reordered(problem: Problem, order: GroupOrder) -> Problem:

@@ -18,7 +18,7 @@ from graphcl.kernels.contrast.checks import (
 )
 from graphcl.kernels.contrast.dense import guarded_log_sum_exp
 from graphcl.kernels.contrast.exclusion import nothing_excluded
-from graphcl.kernels.contrast.groups import group_order, reordered
+from graphcl.kernels.contrast.groups import group_order, group_tile, reordered
 from graphcl.kernels.contrast.mean_tiles import tiled_mean_logit
 from graphcl.kernels.contrast.outputs import MeanOutput
 from graphcl.kernels.contrast.pairs import Pairs
@@ -70,7 +70,7 @@ def mean_logit(
     """
     shape = check_sides(query, key)
     check_choice(backend, ("auto", *MEAN_LOGIT), tile)
-    backend = resolve_backend(backend, shape)
+    backend = resolve_backend(backend, shape, query, ("dense", "tiles"))
     check_bias("column_bias", column_bias, shape[1], query)
     excluded = excluded_pairs(
         shape,
@@ -95,6 +95,7 @@ def mean_logit(
         columns=False,
     )
     order = None if backend == "dense" else group_order(excluded)
+    tile = group_tile(excluded, tile)
     with full_precision(query):
         if order is None:
             return MeanOutput(*MEAN_LOGIT[backend](problem, tile))

@@ -41,7 +41,7 @@ class _TiledMeanLogit(torch.autograd.Function):
         # largest logit, so that the mean of large, nearly equal logits keeps its digits.
         total, moment = torch.zeros_like(largest), torch.zeros_like(largest)
         buffer = plan.scratch(key)
-        for tile in plan.walk(query * scale, key):
+        for tile in plan.walk(query, key, scale):
             i, j = tile.rows, tile.columns
             logits = tile.products
             if bias is not None:
@@ -79,7 +79,7 @@ class _TiledMeanLogit(torch.autograd.Function):
         of_key = torch.zeros_like(key) if wanted[1] else None
         of_bias = torch.zeros_like(bias) if wanted[3] else None
         buffer = plan.scratch(key)
-        for tile in plan.walk(query * scale, key):
+        for tile in plan.walk(query, key, scale):
             i, j = tile.rows, tile.columns
             logits = tile.products
             if bias is not None:

@@ -7,7 +7,12 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from graphcl.kernels.contrast.backends import BACKENDS, log_sum_exp, resolve_backend
+from graphcl.kernels.contrast.backends import (
+    BACKENDS,
+    WITH_BLOCKS,
+    log_sum_exp,
+    resolve_backend,
+)
 from graphcl.kernels.contrast.candidates import check_sides, excluded_pairs, without_positive
 from graphcl.kernels.contrast.checks import (
     accumulation_dtype,
@@ -16,6 +21,7 @@ from graphcl.kernels.contrast.checks import (
     check_hardness,
     check_positive,
     full_precision,
+    reduced_precision,
     scale_tensor,
 )
 from graphcl.kernels.contrast.exclusion import nothing_excluded
@@ -94,7 +100,8 @@ def contrast(
             left alone.
         decoupled: leave the positive out of the denominator (Yeh et al. 2021).
         backend: "dense" (O(M N) memory, twice differentiable), "tiles" (exact,
-            O((M + N) d) memory), or "auto": dense up to `DENSE_LIMIT` entries.
+            O((M + N) d) memory), "native" (the same in C++, on the CPU), or "auto":
+            dense up to `DENSE_LIMIT` entries, above that the fastest of the others.
         tile: side of a tile in rows. Memory grows with its square.
 
     Returns:
@@ -107,7 +114,8 @@ def contrast(
     """
     shape = check_sides(query, key)
     check_choice(backend, BACKENDS, tile)
-    backend = resolve_backend(backend, shape)
+    blocks = None if weights is None or isinstance(weights, Pairs) else weights
+    backend = resolve_backend(backend, shape, query, BACKENDS if blocks is None else WITH_BLOCKS)
     check_bias("column_bias", column_bias, shape[1], query)
     check_positive("positive", positive, *shape, query)
     check_hardness(hardness)
@@ -129,15 +137,14 @@ def contrast(
         # Without log-weights the pairs are as all others.
         listed = None if weights.log_weight is None else weights
 
-    dtype = accumulation_dtype(query)
+    dtype, reduced = accumulation_dtype(query), reduced_precision(query)
     query = query.to(dtype)
     key = None if key is None else key.to(dtype)
     bias = None if column_bias is None else column_bias.to(dtype)
     factor = scale_tensor(scale, query)
     dense = backend == "dense"
-    blocks = None
-    if weights is not None and not isinstance(weights, Pairs):
-        blocks = checked_blocks(weights, query)
+    if blocks is not None:
+        blocks = checked_blocks(blocks, query)
     rows, columns, slope = steeper(query, key, factor, hardness)
     problem = Problem(
         query=rows,
@@ -151,6 +158,7 @@ def contrast(
         column_excluded=nothing_excluded(query.device),
         columns=False,
         block_weight=blocks,
+        reduced_precision=reduced,
     )
     with full_precision(query):
         denominator, _ = log_sum_exp(problem, backend, tile)

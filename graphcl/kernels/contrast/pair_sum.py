@@ -20,7 +20,7 @@ from graphcl.kernels.contrast.checks import (
     scale_tensor,
 )
 from graphcl.kernels.contrast.exclusion import Exclusion
-from graphcl.kernels.contrast.groups import group_order
+from graphcl.kernels.contrast.groups import group_order, group_tile
 from graphcl.kernels.contrast.once import differentiable_once
 from graphcl.kernels.contrast.pairs import Pairs
 from graphcl.kernels.contrast.walk import Plan, Tile, fill
@@ -76,7 +76,7 @@ def pair_sum(
     """
     shape = check_sides(query, key)
     check_choice(backend, ("auto", "dense", "tiles"), tile)
-    backend = resolve_backend(backend, shape)
+    backend = resolve_backend(backend, shape, query, ("dense", "tiles"))
     for name, bias, length in (
         ("row_bias", row_bias, shape[0]),
         ("column_bias", column_bias, shape[1]),
@@ -108,6 +108,7 @@ def pair_sum(
             logits = logits if column_bias is None else logits + column_bias
             return function(logits).masked_fill(excluded.dense(shape), 0.0).sum(dim=1)
         order = group_order(excluded)
+        tile = group_tile(excluded, tile)
         if order is None:
             plan = _plan(shape, tile, excluded)
             return _PairSum.apply(query, key, factor, row_bias, column_bias, function, plan)
@@ -158,7 +159,7 @@ class _PairSum(torch.autograd.Function):
         plan: Plan,
     ) -> Tensor:
         sums = query.new_zeros(plan.shape[0])
-        for tile in plan.walk(query * scale, key):
+        for tile in plan.walk(query, key, scale):
             # A function may return its argument: what follows must not write into it twice.
             values = function(_logits(tile, row_bias, column_bias)).contiguous()
             sums[tile.rows] += fill(values, tile.row_excluded, 0.0).sum(dim=1)
@@ -176,7 +177,7 @@ class _PairSum(torch.autograd.Function):
         of_key = torch.zeros_like(key) if wanted[1] else None
         of_rows = torch.zeros_like(row_bias) if wanted[3] else None
         of_columns = torch.zeros_like(column_bias) if wanted[4] else None
-        for tile in plan.walk(query * scale, key):
+        for tile in plan.walk(query, key, scale):
             i, j = tile.rows, tile.columns
             logits = _logits(tile, row_bias, column_bias).requires_grad_()
             with torch.enable_grad():

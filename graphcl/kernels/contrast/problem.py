@@ -28,6 +28,8 @@ class Problem:
     Both exclusions are in (row, column) coordinates of s. `block_weight`, if
     given, is added to s without gradient; only the backends in
     `backends.WITH_BLOCKS` know it, and never together with `columns`.
+    `reduced_precision` allows products of float32 embeddings to be computed from
+    bfloat16 roundings.
     """
 
     query: Tensor
@@ -39,9 +41,14 @@ class Problem:
     column_excluded: Exclusion
     columns: bool
     block_weight: BlockWeight | None = None
+    reduced_precision: bool = False
 
     @property
     def shape(self) -> tuple[int, int]:
         """(M, N)."""
         key = self.query if self.key is None else self.key
         return self.query.shape[0], key.shape[0]
+
+    def mirrored_exclusion(self) -> Exclusion:
+        """The exclusion of the column sums; a symmetric s leaves out what the rows do, mirrored."""
+        return self.row_excluded.transposed() if self.key is None else self.column_excluded

@@ -11,7 +11,7 @@ from graphcl.errors import ArgumentError
 from graphcl.kernels.contrast.candidates import check_sides, excluded_pairs
 from graphcl.kernels.contrast.checks import accumulation_dtype, check_choice, full_precision
 from graphcl.kernels.contrast.exclusion import Exclusion, inverse_order
-from graphcl.kernels.contrast.groups import group_order
+from graphcl.kernels.contrast.groups import group_order, group_tile
 from graphcl.kernels.contrast.pairs import Pairs
 from graphcl.kernels.contrast.walk import Plan, fill
 
@@ -75,6 +75,7 @@ def top_candidates(
     query = query.detach().to(accumulation_dtype(query))
     key = query if key is None else key.detach().to(query.dtype)
     order = group_order(excluded)
+    tile = group_tile(excluded, tile)
     with full_precision(query):
         if order is None:
             return _search(query, key, count, excluded, tile)

@@ -60,17 +60,19 @@ class Plan:
         rows, columns = (min(self.tile, length) for length in self.shape)
         return torch.empty(rows * columns, dtype=like.dtype, device=like.device)
 
-    def walk(self, scaled_query: Tensor, key: Tensor) -> Iterator[Tile]:
+    def walk(self, query: Tensor, key: Tensor, scale: Tensor | None = None) -> Iterator[Tile]:
         """Every tile that can hold a candidate; `Tile.products` is overwritten by the next step."""
         buffer = self.scratch(key)
         shared = self.row_excluded is self.column_excluded
         for rows in _blocks(0, self.shape[0], self.tile):
             start = rows.start if self.self_similar else 0
+            # Scaled strip by strip: a scaled copy of all rows would be another (M, d).
+            strip = query[rows] if scale is None else query[rows] * scale
             for columns in _blocks(start, self.shape[1], self.tile):
                 if self._is_empty(rows, columns, shared):
                     continue
                 products = tile_view(buffer, rows, columns)
-                torch.mm(scaled_query[rows], key[columns].T, out=products)
+                torch.mm(strip, key[columns].T, out=products)
                 if self.block_weight is not None:
                     products += self.block_weight(rows, columns)
                 on_diagonal = self.self_similar and rows.start == columns.start

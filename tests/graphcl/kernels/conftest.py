@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from graphcl.kernels.contrast import Pairs
+from graphcl.native import missing_reason
 
 Rows = list[dict[int, Tensor]]
 
@@ -109,3 +110,11 @@ class Definition:
 @pytest.fixture(scope="session")
 def define() -> type[Definition]:
     return Definition
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    reason = missing_reason()
+    for item in items:
+        called = getattr(item, "callspec", None)
+        if reason is not None and called and called.params.get("backend") == "native":
+            item.add_marker(pytest.mark.skip(reason=f"no compiled kernels: {reason}"))

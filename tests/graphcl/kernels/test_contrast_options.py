@@ -15,6 +15,8 @@ from graphcl.kernels.contrast import (
     log_add_exp,
 )
 from graphcl.kernels.contrast.backends import WITH_BLOCKS
+from graphcl.kernels.contrast.exclusion import nothing_excluded, within_groups
+from graphcl.kernels.contrast.groups import group_tile
 from graphcl.kernels.sparse_matrix import SparseMatrix
 
 ROWS, COLUMNS = 11, 13
@@ -323,3 +325,45 @@ def test_groups_skip_the_tiles_of_other_groups(monkeypatch: pytest.MonkeyPatch) 
     assert len(products) == 20
     expected = contrast(rows, scale=1.0, row_groups=groups, backend="dense")
     assert torch.allclose(output.denominator, expected.denominator, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "tile"),
+    [([10] * 100, 64), ([200] * 5, 400), ([1000], 512), ([3000] + [1] * 300, 512), ([], 512)],
+)
+def test_tiles_shrink_with_the_group_of_an_average_row(sizes: list[int], tile: int) -> None:
+    groups = torch.repeat_interleave(torch.tensor(sizes, dtype=torch.int64))
+    excluded = within_groups(nothing_excluded(groups.device), groups, groups)
+    assert group_tile(excluded, 512) == tile
+
+
+@pytest.mark.parametrize("backend", [name for name in LOG_SUM_EXP if name != "dense"])
+@pytest.mark.parametrize("spread", [0.3, 30.0])
+@pytest.mark.parametrize("itself", [False, True])
+def test_whole_blocks_of_other_groups(itself: bool, spread: float, backend: str) -> None:
+    # Large enough that every backend has blocks without a candidate; group 3 has no column.
+    count = 900
+    generator = torch.Generator().manual_seed(0)
+    query, key = torch.randn(2, count, 4, generator=generator, dtype=torch.float64) * spread
+    groups = integers(6, count, 1)
+    chosen = {"row_groups": groups, "column_groups": groups.masked_fill(groups == 3, 2).roll(5)}
+    used = {"query": query.requires_grad_()}
+    key = None if itself else used.setdefault("key", key.requires_grad_())
+    if itself:
+        chosen["column_groups"] = groups
+    outputs = [
+        contrast(query, key, scale=1.0, **chosen, backend=name) for name in (backend, "dense")
+    ]
+    assert_same(list(outputs[0]), list(outputs[1]), used)
+    if itself:
+        return
+    names = {"first_groups": chosen["row_groups"], "second_groups": chosen["column_groups"]}
+    both = [
+        [
+            part
+            for side in contrast_both(query, key, scale=1.0, **names, backend=name)
+            for part in side
+        ]
+        for name in (backend, "dense")
+    ]
+    assert_same(both[0], both[1], used)
