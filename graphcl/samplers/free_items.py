@@ -48,6 +48,12 @@ class FreeItems:
         # A sum over all rows may pass 2^63 and wrap; differences within a row are right still.
         self.taken_up_to = torch.cat([zero, mass[self.keys % max(self.size, 1)].cumsum(0)])
 
+    def to(self, device: torch.device) -> FreeItems:
+        """The same items on a device; itself where it is there already."""
+        if self.mass.device == device:
+            return self
+        return FreeItems(self.mass.to(device), self.keys.to(device))
+
     def free(self, rows: Tensor, low: Tensor, high: Tensor) -> Tensor:
         """(M,) mass of the untaken items low <= j < high of every row."""
         start, stop = self._taken(rows, low, high)

@@ -31,7 +31,7 @@ def in_batch(targets: Tensor, log_probability: Tensor | None = None) -> Negative
     """
     check_rows("targets", targets, None if log_probability is None else log_probability.numel())
     if log_probability is None:
-        return Negatives(targets, torch.zeros(targets.shape, dtype=torch.float64))
+        return Negatives(targets, torch.zeros_like(targets, dtype=torch.float64))
     return Negatives(targets, log_probability.detach().double()[targets])
 
 

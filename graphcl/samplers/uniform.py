@@ -55,6 +55,7 @@ class UniformSampler:
         """`count` items (M, count) for rows (M,)."""
         check_count(count)
         check_rows("rows", rows)
+        self._items = self._items.to(rows.device)
         repeated = rows[:, None].expand(-1, count)
         drawn = sample_negatives(repeated, self.num_items, self._items.keys, generator)
         free = self._free(rows)[:, None]
@@ -69,6 +70,7 @@ class UniformSampler:
         """(M, k) float64, for items (M, k)."""
         check_rows("rows", rows)
         check_columns("indices", indices, rows.numel(), self.num_items)
+        self._items = self._items.to(rows.device)
         low, high = self._window(rows)
         return self._items.probability(rows, indices, low, high).log()
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
 
 import pytest
 import torch
 from torch import Tensor
 
 from graphcl.errors import ArgumentError, NonFiniteArgumentError
+from graphcl.kernels.contrast import BACKENDS
 from graphcl.losses import SampledSoftmax, cross_entropy, sampled_softmax
 
 ITEMS = 6
@@ -90,7 +93,7 @@ def test_is_the_formula(shape: tuple[int, ...], removed: bool, corrected: bool) 
         assert torch.allclose(ours, theirs, rtol=1e-10, atol=1e-13)
 
 
-@pytest.mark.parametrize("backend", ["dense", "tiles"])
+@pytest.mark.parametrize("backend", BACKENDS)
 def test_shared_negatives_are_the_same_negatives_for_every_row(backend: str) -> None:
     query, items, target = problem()
     negatives = torch.tensor([0, 3, 3, 5, -1])
@@ -98,6 +101,12 @@ def test_shared_negatives_are_the_same_negatives_for_every_row(backend: str) -> 
     shared = sampled_softmax(query, items, target, negatives, log_q, backend=backend)
     own = sampled_softmax(query, items, target, negatives.expand(5, -1), log_q.expand(5, -1))
     assert torch.allclose(shared, own, rtol=1e-13)
+    for left, right in zip(
+        torch.autograd.grad(shared, (query, items)),
+        torch.autograd.grad(own, (query, items)),
+        strict=True,
+    ):
+        assert torch.allclose(left, right, rtol=1e-11, atol=1e-14)
 
 
 @pytest.mark.parametrize("per_row", [False, True])
@@ -209,6 +218,38 @@ def test_learned_temperature_gets_its_gradient() -> None:
             lambda t, n=negatives: sampled_softmax(query, items, target, n, temperature=t),
             temperature,
         )
+
+
+MEMORY = """
+import torch
+from graphcl.losses import sampled_softmax
+
+def peak():
+    for line in open("/proc/self/status"):
+        if line.startswith("VmHWM"):
+            return int(line.split()[1]) / 1024
+
+def step(rows, negatives):
+    query = torch.randn(rows, 256, requires_grad=True)
+    items = torch.randn(5000, 256, requires_grad=True)
+    own = torch.randint(5000, (rows, negatives))
+    log_q = torch.zeros(rows, negatives)
+    sampled_softmax(query, items, torch.randint(5000, (rows,)), own, log_q).backward()
+
+torch.set_num_threads(1)
+step(500, 20)
+before = peak()
+step(4000, 200)
+print(peak() - before)
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc/self/status")
+def test_negatives_per_row_are_never_gathered_all_at_once() -> None:
+    # 4000 x 200 gathered vectors of 256 numbers are 819 MB.
+    done = subprocess.run([sys.executable, "-c", MEMORY], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert float(done.stdout) < 150
 
 
 def test_wrong_arguments_are_named() -> None:
