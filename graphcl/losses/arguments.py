@@ -62,6 +62,12 @@ def check_weight(name: str, weight: float) -> None:
         raise ArgumentError(f"{name} must be a finite number of at least 0; got {weight}")
 
 
+def check_fraction(name: str, value: float) -> None:
+    """Raise unless the value lies in [0, 1)."""
+    if not 0 <= value < 1:
+        raise ArgumentError(f"{name} must lie in [0, 1); got {value}")
+
+
 def check_above_zero(name: str, value: float) -> None:
     """Raise unless finite and above 0."""
     if not 0 < value < float("inf"):
@@ -112,3 +118,12 @@ def reduce(values: Tensor, reduction: str, present: Tensor | None = None) -> Ten
 def anchor_values(denominator: Tensor, positive: Tensor) -> Tensor:
     """denominator - positive; a graph-connected 0 for anchors without candidates."""
     return torch.where(torch.isneginf(denominator), 0.0, denominator - positive)
+
+
+def against_negatives(negatives: Tensor, positive: Tensor) -> Tensor:
+    """-log of the positive's share, log(1 + e^{negatives - positive}).
+
+    `negatives` is the log-sum-exp of the negatives only; without any, -inf, the
+    value is a graph-connected 0.
+    """
+    return -torch.nn.functional.logsigmoid(positive - negatives)

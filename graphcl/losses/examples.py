@@ -41,6 +41,30 @@ def rows_and_sampled_negatives(
     return rows, table, target, negatives, torch.full((7,), 1 / table.shape[0], dtype=dtype).log()
 
 
+def labelled_views(
+    count: int, dimension: int, generator: torch.Generator, dtype: torch.dtype = torch.float32
+) -> tuple[Tensor, ...]:
+    """Two views of every node, (count, 2, dimension), and the label (count,) of every node."""
+    views = torch.randn((count, 2, dimension), generator=generator, dtype=dtype)
+    return views, torch.randint(3, (count,), generator=generator)
+
+
+def node_views(
+    count: int, dimension: int, generator: torch.Generator, dtype: torch.dtype = torch.float32
+) -> tuple[Tensor, ...]:
+    """Three views of every node, (count, 3, dimension)."""
+    return (torch.randn((count, 3, dimension), generator=generator, dtype=dtype),)
+
+
+def two_views_and_clusters(
+    count: int, dimension: int, generator: torch.Generator, dtype: torch.dtype = torch.float32
+) -> tuple[Tensor, ...]:
+    """Two embeddings (count, dimension), 4 centroids, and the cluster (count,) of every node."""
+    centroids = torch.randn((4, dimension), generator=generator, dtype=dtype)
+    clusters = torch.randint(4, (count,), generator=generator)
+    return *two_views(count, dimension, generator, dtype), centroids, clusters
+
+
 def several_views(
     count: int, dimension: int, generator: torch.Generator, dtype: torch.dtype = torch.float32
 ) -> tuple[Tensor, ...]:

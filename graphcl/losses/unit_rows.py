@@ -28,6 +28,12 @@ def unit_rows(rows: Tensor) -> Tensor:
     return unit
 
 
+def row_products(first: Tensor, second: Tensor) -> Tensor:
+    """(n,) inner products of the rows of two (n, d), in their dtype under autocast too."""
+    # vecdot is a matrix product inside, which autocast rounds to 16 bits.
+    return (first * second).sum(dim=1)
+
+
 class _UnitRows(torch.autograd.Function):
     # Keeps only its output; composing it from torch operators keeps two copies
     # of the embeddings, and its backward makes four more.

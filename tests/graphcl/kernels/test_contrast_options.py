@@ -15,7 +15,7 @@ from graphcl.kernels.contrast import (
     log_add_exp,
 )
 from graphcl.kernels.contrast.backends import WITH_BLOCKS
-from graphcl.kernels.contrast.exclusion import nothing_excluded, within_groups
+from graphcl.kernels.contrast.exclusion import match_ids, nothing_excluded, within_groups
 from graphcl.kernels.contrast.groups import group_tile
 from graphcl.kernels.sparse_matrix import SparseMatrix
 
@@ -367,3 +367,24 @@ def test_whole_blocks_of_other_groups(itself: bool, spread: float, backend: str)
         for name in (backend, "dense")
     ]
     assert_same(both[0], both[1], used)
+
+
+@every_backend
+def test_ids_too_many_to_list_exclude_weighted_pairs_too(backend: str) -> None:
+    # Two ids on 90 rows and columns: 4,050 equal pairs, kept as ids instead of a list.
+    count = 90
+    inputs = leaves(rows=count, columns=count)
+    ids = {"row_ids": integers(2, count, 1), "column_ids": integers(2, count, 2)}
+    assert match_ids(*ids.values()).row_ids is not None
+    same = (ids["row_ids"][:, None] == ids["column_ids"]).nonzero()
+    arguments = {
+        "scale": inputs["scale"],
+        "positive": integers(count, count, 3),
+        "weights": pairs(count, count, 4, inputs["log_weight"]),
+        "decoupled": True,
+    }
+    outputs = [
+        contrast(inputs["query"], inputs["key"], **arguments, **chosen, backend=name, tile=32)
+        for name, chosen in ((backend, ids), ("dense", {"exclude": Pairs(*same.T)}))
+    ]
+    assert_same(list(outputs[0]), list(outputs[1]), inputs)
