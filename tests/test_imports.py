@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-OPERATORS = ("views", "losses", "kernels", "encoders", "diagnostics")
+OPERATORS = ("views", "losses", "kernels", "encoders", "diagnostics", "samplers")
 ABOVE = ("methods", "data", "train", "evaluate", "app", "report", "config", "resources")
 
 
@@ -72,9 +72,10 @@ def test_one_view_brings_no_config_trainer_or_recommender():
 
 
 @pytest.mark.parametrize(
-    "package", ["graphcl.losses", "graphcl.kernels.contrast", "graphcl.diagnostics"]
+    "package",
+    ["graphcl.losses", "graphcl.kernels.contrast", "graphcl.diagnostics", "graphcl.samplers"],
 )
-def test_losses_kernels_and_diagnostics_need_no_pyg(package):
+def test_operators_on_tensors_need_no_pyg(package):
     assert "torch_geometric" not in loaded_after(f"import {package}")
 
 

@@ -29,7 +29,7 @@ def sample_negatives(
         num_items: number of items, >= 1.
         positive_keys: int64 (E,), the sorted distinct keys `user * num_items + item` of what was
             taken (`recsys.data.Interactions.pair_keys`); neither order nor distinctness is checked.
-        generator: source of randomness, on the device of `users`.
+        generator: source of randomness; numbers are drawn where it lives, then moved.
 
     Returns:
         int64 (B,), items in 0..num_items - 1.
@@ -44,7 +44,9 @@ def sample_negatives(
             f"users and positive_keys must be int64 (got {users.dtype} and {positive_keys.dtype})"
         )
     # 53 random bits: the bias of scaling is below num_items / 2**53.
-    uniform = torch.rand(users.shape, dtype=torch.float64, device=users.device, generator=generator)
+    source = users.device if generator is None else generator.device
+    uniform = torch.rand(users.shape, dtype=torch.float64, device=source, generator=generator)
+    uniform = uniform.to(users.device)
     if positive_keys.numel() == 0:
         return (uniform * num_items).long().clamp_(max=num_items - 1)
     base = users * num_items

@@ -19,8 +19,10 @@ tests find it there.
 from torch import nn
 
 from graphcl.losses.alignment_uniformity import AlignmentUniformity, alignment_uniformity
+from graphcl.losses.asymmetric import Asymmetric, asymmetric
 from graphcl.losses.bad_pair_mining import BadPairMining
 from graphcl.losses.barlow_twins import BarlowTwins, barlow_twins
+from graphcl.losses.binary_cross_entropy import BinaryCrossEntropy, binary_cross_entropy
 from graphcl.losses.block_contrast import BlockContrast, block_contrast
 from graphcl.losses.bootstrap import Bootstrap, bootstrap
 from graphcl.losses.bpr import BPR, bpr
@@ -31,6 +33,9 @@ from graphcl.losses.cross_entropy import CrossEntropy, cross_entropy
 from graphcl.losses.debiased_info_nce import DebiasedInfoNCE, debiased_info_nce
 from graphcl.losses.decoupled_info_nce import DecoupledInfoNCE, decoupled_info_nce
 from graphcl.losses.dhel import DHEL, dhel
+from graphcl.losses.entropy_maximisation import EntropyMaximisation, entropy_maximisation
+from graphcl.losses.gbce import GBCE, gbce
+from graphcl.losses.groco import GroCo, groco
 from graphcl.losses.hard_contrastive import HardContrastive, hard_contrastive
 from graphcl.losses.hardness_info_nce import HardnessInfoNCE, hardness_info_nce
 from graphcl.losses.hardness_weighted_info_nce import (
@@ -48,7 +53,10 @@ from graphcl.losses.mean_info_nce import MeanInfoNCE, mean_info_nce
 from graphcl.losses.meta_node_info_nce import MetaNodeInfoNCE, meta_node_info_nce
 from graphcl.losses.multi_view_dhel import MultiViewDHEL, multi_view_dhel
 from graphcl.losses.multi_view_info_nce import MultiViewInfoNCE, multi_view_info_nce
+from graphcl.losses.propensity_pu import PropensityPU, propensity_pu
 from graphcl.losses.proto_clip import ProtoCLIP, proto_clip
+from graphcl.losses.sampled_softmax import SampledSoftmax, sampled_softmax
+from graphcl.losses.self_adversarial import SelfAdversarial, self_adversarial
 from graphcl.losses.siglip import SigLIP, siglip
 from graphcl.losses.sup_con import SupCon, sup_con
 from graphcl.losses.swav import SwAV, swav
@@ -58,8 +66,10 @@ from graphcl.losses.wmse import WMSE, wmse
 
 LOSSES: dict[str, type[nn.Module]] = {
     "AlignmentUniformity": AlignmentUniformity,
+    "Asymmetric": Asymmetric,
     "BPR": BPR,
     "BarlowTwins": BarlowTwins,
+    "BinaryCrossEntropy": BinaryCrossEntropy,
     "BlockContrast": BlockContrast,
     "Bootstrap": Bootstrap,
     "CACR": CACR,
@@ -69,6 +79,9 @@ LOSSES: dict[str, type[nn.Module]] = {
     "DHEL": DHEL,
     "DebiasedInfoNCE": DebiasedInfoNCE,
     "DecoupledInfoNCE": DecoupledInfoNCE,
+    "EntropyMaximisation": EntropyMaximisation,
+    "GBCE": GBCE,
+    "GroCo": GroCo,
     "HardContrastive": HardContrastive,
     "HardnessInfoNCE": HardnessInfoNCE,
     "HardnessWeightedInfoNCE": HardnessWeightedInfoNCE,
@@ -83,7 +96,10 @@ LOSSES: dict[str, type[nn.Module]] = {
     "MetaNodeInfoNCE": MetaNodeInfoNCE,
     "MultiViewDHEL": MultiViewDHEL,
     "MultiViewInfoNCE": MultiViewInfoNCE,
+    "PropensityPU": PropensityPU,
     "ProtoCLIP": ProtoCLIP,
+    "SampledSoftmax": SampledSoftmax,
+    "SelfAdversarial": SelfAdversarial,
     "SigLIP": SigLIP,
     "SupCon": SupCon,
     "SwAV": SwAV,
@@ -97,18 +113,23 @@ __all__ = [
     "CACR",
     "CCASSG",
     "DHEL",
+    "GBCE",
     "JSD",
     "LOSSES",
     "WMSE",
     "AlignmentUniformity",
+    "Asymmetric",
     "BadPairMining",
     "BarlowTwins",
+    "BinaryCrossEntropy",
     "BlockContrast",
     "Bootstrap",
     "ClusterNegatives",
     "CrossEntropy",
     "DebiasedInfoNCE",
     "DecoupledInfoNCE",
+    "EntropyMaximisation",
+    "GroCo",
     "HardContrastive",
     "HardnessInfoNCE",
     "HardnessWeightedInfoNCE",
@@ -122,14 +143,19 @@ __all__ = [
     "MetaNodeInfoNCE",
     "MultiViewDHEL",
     "MultiViewInfoNCE",
+    "PropensityPU",
     "ProtoCLIP",
+    "SampledSoftmax",
+    "SelfAdversarial",
     "SigLIP",
     "SupCon",
     "SwAV",
     "Symile",
     "VICReg",
     "alignment_uniformity",
+    "asymmetric",
     "barlow_twins",
+    "binary_cross_entropy",
     "block_contrast",
     "bootstrap",
     "bpr",
@@ -140,6 +166,9 @@ __all__ = [
     "debiased_info_nce",
     "decoupled_info_nce",
     "dhel",
+    "entropy_maximisation",
+    "gbce",
+    "groco",
     "hard_contrastive",
     "hardness_info_nce",
     "hardness_weighted_info_nce",
@@ -154,7 +183,10 @@ __all__ = [
     "meta_node_info_nce",
     "multi_view_dhel",
     "multi_view_info_nce",
+    "propensity_pu",
     "proto_clip",
+    "sampled_softmax",
+    "self_adversarial",
     "siglip",
     "sup_con",
     "swav",

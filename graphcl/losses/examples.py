@@ -31,6 +31,16 @@ def rows_and_table(
     return rows, table, torch.randint(size, (count,), generator=generator)
 
 
+def rows_and_sampled_negatives(
+    count: int, dimension: int, generator: torch.Generator, dtype: torch.dtype = torch.float32
+) -> tuple[Tensor, ...]:
+    """Rows, table and targets as `rows_and_table`, uniform shared negatives and their log q."""
+    rows, table, target = rows_and_table(count, dimension, generator, dtype)
+    negatives = torch.randint(table.shape[0], (7,), generator=generator)
+    negatives[-1] = table.shape[0] - 1
+    return rows, table, target, negatives, torch.full((7,), 1 / table.shape[0], dtype=dtype).log()
+
+
 def labelled_views(
     count: int, dimension: int, generator: torch.Generator, dtype: torch.dtype = torch.float32
 ) -> tuple[Tensor, ...]:
