@@ -5,11 +5,13 @@ from graphcl.encoders.direct_predictor import DirectPredictor
 from graphcl.encoders.gcn import GCN, gcn_matrix
 from graphcl.encoders.heads import ProjectionHead
 from graphcl.encoders.lightgcn import bipartite_adjacency, propagate, propagate_layers
+from graphcl.encoders.moving_average import MovingAverage
 
 __all__ = [
     "ACTIVATIONS",
     "GCN",
     "DirectPredictor",
+    "MovingAverage",
     "ProjectionHead",
     "bipartite_adjacency",
     "gcn_matrix",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +13,14 @@ from torch.nn import functional
 from graphcl.encoders.activations import make_activation
 from graphcl.errors import ArgumentError
 from graphcl.kernels.spmm import SparseMatrix, spmm
+
+
+class Propagation(Protocol):
+    """Any matrix that can be multiplied with node features, such as `graphcl.views.LowRank`."""
+
+    def matmul(self, dense: Tensor) -> Tensor:
+        """The product with (N, d)."""
+        ...
 
 
 def gcn_matrix(
@@ -53,10 +61,13 @@ class GCN(nn.Module):
             GCA and CSGCL.
         dropout: probability of zeroing an entry of each layer's input while training.
         bias: whether layers have a bias (initialised to zero).
+        normalisation: "batch" or "layer" normalises every layer before its activation (BGRL);
+            None does not.
+        batch_momentum: weight of the newest batch in the running statistics of "batch".
         generator: source of the Glorot initialisation; None is torch's global one.
 
     Raises:
-        ArgumentError: no widths, a width below one, dropout outside [0, 1).
+        ArgumentError: no widths, a width below one, dropout outside [0, 1), unknown normalisation.
         UnknownNameError: unknown activation.
     """
 
@@ -69,6 +80,8 @@ class GCN(nn.Module):
         last_activation: bool = True,
         dropout: float = 0.0,
         bias: bool = True,
+        normalisation: Literal["batch", "layer"] | None = None,
+        batch_momentum: float = 0.1,
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
@@ -88,6 +101,16 @@ class GCN(nn.Module):
         self.biases = nn.ParameterList(
             [nn.Parameter(torch.zeros(b)) for _, b in pairs] if bias else []
         )
+        if normalisation not in (None, "batch", "layer"):
+            raise ArgumentError(
+                f"normalisation must be 'batch', 'layer' or None, got {normalisation!r}"
+            )
+        self.norms = nn.ModuleList(
+            nn.BatchNorm1d(width, momentum=batch_momentum)
+            if normalisation == "batch"
+            else nn.LayerNorm(width)
+            for width in (sizes[1:] if normalisation else ())
+        )
         names = [activation] * (len(pairs) - 1) + [activation if last_activation else "identity"]
         self.activations = nn.ModuleList([make_activation(name) for name in names])
         self.reset_parameters(generator)
@@ -98,11 +121,13 @@ class GCN(nn.Module):
             nn.init.xavier_uniform_(weight, generator=generator)
         for bias in self.biases:
             nn.init.zeros_(bias)
+        for norm in self.norms:
+            norm.reset_parameters()
 
     def forward(
         self,
         x: Tensor | SparseMatrix,
-        graph: Tensor | SparseMatrix,
+        graph: Tensor | SparseMatrix | Propagation,
         edge_weight: Tensor | None = None,
         *,
         generator: torch.Generator | None = None,
@@ -111,20 +136,19 @@ class GCN(nn.Module):
 
         Args:
             x: (N, in_features) floating point; a `SparseMatrix` for bags of words, where the
-                first product then costs only the words that are there (no dropout on it).
+                first product then costs only the words that are there.
             graph: `edge_index` (2, E), or a propagation matrix as `gcn_matrix` makes it, which
-                saves normalising the same graph again and again.
+                saves normalising the same graph again and again, or any other `Propagation`.
             edge_weight: (E,), only with `edge_index`.
             generator: source of the dropout masks; None is torch's global one.
         """
-        if isinstance(x, SparseMatrix) and self.dropout > 0:
-            raise ArgumentError(f"dropout needs dense features, got sparse x and {self.dropout}")
-        if isinstance(graph, SparseMatrix):
-            if edge_weight is not None:
-                raise ArgumentError("edge_weight goes with edge_index; a SparseMatrix has its own")
-            matrix = graph
-        else:
+        matrix: SparseMatrix | Propagation
+        if isinstance(graph, Tensor):
             matrix = gcn_matrix(graph, x.shape[0], edge_weight, dtype=x.dtype)
+        else:
+            if edge_weight is not None:
+                raise ArgumentError("edge_weight goes with edge_index; a matrix has its own")
+            matrix = graph
         hidden: Any = x
         for layer, (weight, activation) in enumerate(
             zip(self.weights, self.activations, strict=True)
@@ -132,24 +156,29 @@ class GCN(nn.Module):
             hidden = self._multiply(matrix, hidden, weight, generator)
             if len(self.biases) > 0:
                 hidden = hidden + self.biases[layer]
+            if len(self.norms) > 0:
+                hidden = self.norms[layer](hidden)
             hidden = activation(hidden)
         return hidden
 
     def _multiply(
         self,
-        matrix: SparseMatrix,
+        matrix: SparseMatrix | Propagation,
         x: Tensor | SparseMatrix,
         weight: Tensor,
         generator: torch.Generator | None,
     ) -> Tensor:
         """A X W, in the cheaper order."""
         if isinstance(x, SparseMatrix):
-            return spmm(matrix, spmm(x, weight))
+            if self.training and self.dropout > 0:
+                # Zeros stay zeros, so dropping stored entries is dropping entries.
+                x = x.with_value(self._drop(x.value, generator))
+            return _propagate(matrix, spmm(x, weight))
         x = self._drop(x, generator)
         if weight.size(0) < weight.size(1):
             # Multiply where the rows are shorter: A (X W) = (A X) W.
-            return spmm(matrix, x) @ weight
-        return spmm(matrix, x @ weight)
+            return _propagate(matrix, x) @ weight
+        return _propagate(matrix, x @ weight)
 
     def _drop(self, x: Tensor, generator: torch.Generator | None) -> Tensor:
         if not self.training or self.dropout == 0:
@@ -158,3 +187,7 @@ class GCN(nn.Module):
             return functional.dropout(x, self.dropout)
         draw = torch.rand(x.shape, generator=generator, device=generator.device).to(x.device)
         return x * (draw >= self.dropout) / (1 - self.dropout)
+
+
+def _propagate(matrix: SparseMatrix | Propagation, dense: Tensor) -> Tensor:
+    return spmm(matrix, dense) if isinstance(matrix, SparseMatrix) else matrix.matmul(dense)
