@@ -7,7 +7,7 @@ from torch import Tensor
 
 from graphcl.diagnostics.arguments import undefined
 from graphcl.losses.alignment_uniformity import check_alpha, distance_power
-from graphcl.losses.arguments import check_two_views
+from graphcl.losses.arguments import check_same_shape
 from graphcl.losses.unit_rows import unit_rows
 
 
@@ -31,7 +31,7 @@ def alignment(z1: Tensor, z2: Tensor, alpha: float = 2.0) -> Tensor:
     Raises:
         ArgumentError: for shapes that do not match or an alpha out of range.
     """
-    check_two_views(z1, z2)
+    check_same_shape(z1, z2)
     check_alpha(alpha)
     u, v = unit_rows(z1), unit_rows(z2)
     return distance_power(u, v, alpha).mean() if u.shape[0] else undefined(u)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from graphcl.diagnostics.arguments import undefined
-from graphcl.losses.arguments import check_above_zero, check_two_views
+from graphcl.losses.arguments import check_above_zero, check_same_shape
 from graphcl.losses.unit_rows import unit_rows
 
 
@@ -30,7 +30,7 @@ def contrastive_gap(z1: Tensor, z2: Tensor) -> Tensor:
     Raises:
         ArgumentError: for shapes that do not match.
     """
-    check_two_views(z1, z2)
+    check_same_shape(z1, z2)
     u, v = unit_rows(z1), unit_rows(z2)
     if u.shape[0] == 0:
         return undefined(u)
@@ -60,7 +60,7 @@ def linear_separability(
     Raises:
         ArgumentError: for shapes that do not match or a ridge out of range.
     """
-    check_two_views(z1, z2)
+    check_same_shape(z1, z2)
     check_above_zero("ridge", ridge)
     u, v = unit_rows(z1), unit_rows(z2)
     count, dimension = u.shape

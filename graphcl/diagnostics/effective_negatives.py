@@ -36,6 +36,7 @@ def effective_negatives(
 
     Raises:
         ArgumentError: for a shape, temperature or backend out of range.
+        NonFiniteArgumentError: for NaN or infinity in z1 or z2.
     """
     check_two_views(z1, z2)
     scale = inverse_temperature(temperature)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from graphcl.diagnostics.arguments import sample_rows
 from graphcl.errors import ArgumentError
-from graphcl.losses.arguments import check_two_views
+from graphcl.losses.arguments import check_same_shape
 from graphcl.losses.unit_rows import unit_rows
 
 # Cosines held at a time.
@@ -75,7 +75,7 @@ def score_histogram(
         ArgumentError: for shapes that do not match, bins or sample out of range, or
             embeddings that are not finite (they have no bin).
     """
-    check_two_views(z1, z2)
+    check_same_shape(z1, z2)
     if bins < 1:
         raise ArgumentError(f"bins must be at least 1; got {bins}")
     u, v = unit_rows(z1), unit_rows(z2)

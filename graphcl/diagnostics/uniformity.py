@@ -37,7 +37,7 @@ def uniformity(
         backend: of `graphcl.kernels.contrast.contrast`.
 
     Returns:
-        0-d; NaN with fewer than two rows.
+        0-d; NaN with fewer than two rows, or if one is not finite.
 
     Raises:
         ArgumentError: for a shape, t, sample or backend out of range.
@@ -46,4 +46,6 @@ def uniformity(
     check_above_zero("t", t)
     chosen = sample_rows(z.shape[0], sample, generator, z.device)
     unit = unit_rows(z if chosen is None else z[chosen])
-    return log_mean_potential(unit, t, backend) if unit.shape[0] > 1 else undefined(unit)
+    if unit.shape[0] < 2 or not bool(torch.isfinite(unit).all()):
+        return undefined(unit)
+    return log_mean_potential(unit, t, backend)

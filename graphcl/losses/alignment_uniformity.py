@@ -27,15 +27,19 @@ def alignment_uniformity(
     alpha: float = 2.0,
     t: float = 2.0,
     uniformity_weight: float = 1.0,
+    cross_weight: float = 0.0,
     reduction: str = "mean",
     backend: str = "auto",
 ) -> Tensor:
     """Functional twin of `AlignmentUniformity`; the same arguments."""
     check_two_views(z1, z2)
-    _check_settings(alpha, t, uniformity_weight)
+    _check_settings(alpha, t, uniformity_weight, cross_weight)
     u, v = unit_rows(z1), unit_rows(z2)
     potential = (log_mean_potential(u, t, backend) + log_mean_potential(v, t, backend)) / 2
-    return reduce(distance_power(u, v, alpha) + uniformity_weight * potential, reduction)
+    values = distance_power(u, v, alpha) + uniformity_weight * potential
+    if cross_weight > 0:
+        values = values + cross_weight * log_mean_cross_potential(u, v, t, backend)
+    return reduce(values, reduction)
 
 
 def distance_power(u: Tensor, v: Tensor, alpha: float) -> Tensor:
@@ -68,6 +72,31 @@ def log_mean_potential(unit: Tensor, t: float, backend: str = "auto") -> Tensor:
     return torch.logsumexp(rows - t * lengths, dim=0) - math.log(count * (count - 1))
 
 
+def log_mean_cross_potential(u: Tensor, v: Tensor, t: float, backend: str = "auto") -> Tensor:
+    r"""Logarithm of the mean Gaussian potential over all pairs of nodes across views: 0-d.
+
+    .. math::
+        \log \frac{1}{N (N - 1)} \sum_{i \ne j} e^{-t \lVert u_i - v_j \rVert^2}
+
+    As `log_mean_potential`, for rows of two matrices (N, d) from `unit_rows`.
+    """
+    count = u.shape[0]
+    if count < 2:
+        return 0.0 * (u + v).sum()
+    nodes = torch.arange(count, device=u.device)
+    from_u, to_v = u.detach().square().sum(dim=1), v.detach().square().sum(dim=1)
+    rows = contrast(
+        u,
+        v,
+        scale=2 * t,
+        column_bias=-t * to_v,
+        row_ids=nodes,
+        column_ids=nodes,
+        backend=backend,
+    ).denominator
+    return torch.logsumexp(rows - t * from_u, dim=0) - math.log(count * (count - 1))
+
+
 class AlignmentUniformity(nn.Module):
     r"""Alignment and uniformity: near positives, and each view spread over the unit sphere.
 
@@ -82,6 +111,12 @@ class AlignmentUniformity(nn.Module):
     pairs, exactly, in memory linear in N: it is a log-sum-exp of
     `graphcl.kernels.contrast`, since ‖u - v‖² = 2 - 2⟨u, v⟩.
 
+    `cross_weight` adds that weight times the potential between the views, over the
+    pairs (u_i, v_j) with i ≠ j: together with `InfoNCE` these are the terms with
+    which Fahim et al. 2024, "It's Not a Modality Gap", arXiv 2405.18570, close the
+    gap between two views (measured by `graphcl.diagnostics.contrastive_gap`).
+    Deviation: their logarithm is of the sum over N, which differs by a constant.
+
     U is of the whole batch and part of every anchor's value, so that the mean over
     the anchors is the formula. When N = 1 there is no pair and U is 0.
 
@@ -91,6 +126,7 @@ class AlignmentUniformity(nn.Module):
         uniformity_weight: λ, at least 0.
         reduction: "mean" or "sum" over the N nodes, or "none".
         backend: of `graphcl.kernels.contrast.contrast`.
+        cross_weight: of the potential between the views, at least 0.
 
     Shape:
         z1, z2 (N, d), un-normalised, row i of both being the same node. Output:
@@ -98,6 +134,7 @@ class AlignmentUniformity(nn.Module):
 
     Raises:
         ArgumentError: for a shape, alpha, t, weight, reduction or backend out of range.
+        NonFiniteArgumentError: for NaN or infinity in z1 or z2.
 
     Example:
         >>> loss = AlignmentUniformity(t=2.0, uniformity_weight=0.5)
@@ -114,13 +151,15 @@ class AlignmentUniformity(nn.Module):
         uniformity_weight: float = 1.0,
         reduction: str = "mean",
         backend: str = "auto",
+        cross_weight: float = 0.0,
     ) -> None:
         super().__init__()
-        _check_settings(alpha, t, uniformity_weight)
+        _check_settings(alpha, t, uniformity_weight, cross_weight)
         check_reduction(reduction)
         self.alpha = alpha
         self.t = t
         self.uniformity_weight = uniformity_weight
+        self.cross_weight = cross_weight
         self.reduction = reduction
         self.backend = backend
 
@@ -132,6 +171,7 @@ class AlignmentUniformity(nn.Module):
             alpha=self.alpha,
             t=self.t,
             uniformity_weight=self.uniformity_weight,
+            cross_weight=self.cross_weight,
             reduction=self.reduction,
             backend=self.backend,
         )
@@ -140,7 +180,8 @@ class AlignmentUniformity(nn.Module):
         """The settings, for `print`."""
         return (
             f"alpha={self.alpha:g}, t={self.t:g}, "
-            f"uniformity_weight={self.uniformity_weight:g}, reduction={self.reduction!r}"
+            f"uniformity_weight={self.uniformity_weight:g}, "
+            f"cross_weight={self.cross_weight:g}, reduction={self.reduction!r}"
         )
 
 
@@ -150,7 +191,8 @@ def check_alpha(alpha: float) -> None:
         raise ArgumentError(f"alpha must be a finite number of at least 1; got {alpha}")
 
 
-def _check_settings(alpha: float, t: float, uniformity_weight: float) -> None:
+def _check_settings(alpha: float, t: float, uniformity_weight: float, cross_weight: float) -> None:
     check_alpha(alpha)
     check_above_zero("t", t)
     check_weight("uniformity_weight", uniformity_weight)
+    check_weight("cross_weight", cross_weight)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from graphcl.errors import ArgumentError
+from graphcl.kernels.contrast.checks import check_finite
 
 Reduction = Literal["mean", "sum", "none"]
 LOWEST_TEMPERATURE = 1e-3
@@ -40,6 +41,13 @@ def check_temperature(temperature: float) -> None:
 
 
 def check_two_views(z1: Tensor, z2: Tensor) -> None:
+    """Raise unless both are (N, d) of the same shape and finite."""
+    check_same_shape(z1, z2)
+    check_finite("z1", z1)
+    check_finite("z2", z2)
+
+
+def check_same_shape(z1: Tensor, z2: Tensor) -> None:
     """Raise unless both are (N, d) of the same shape."""
     if z1.dim() != 2 or z1.shape != z2.shape:
         raise ArgumentError(
@@ -54,6 +62,12 @@ def check_weight(name: str, weight: float) -> None:
         raise ArgumentError(f"{name} must be a finite number of at least 0; got {weight}")
 
 
+def check_fraction(name: str, value: float) -> None:
+    """Raise unless the value lies in [0, 1)."""
+    if not 0 <= value < 1:
+        raise ArgumentError(f"{name} must lie in [0, 1); got {value}")
+
+
 def check_above_zero(name: str, value: float) -> None:
     """Raise unless finite and above 0."""
     if not 0 < value < float("inf"):
@@ -61,7 +75,7 @@ def check_above_zero(name: str, value: float) -> None:
 
 
 def negative_columns(positive_scores: Tensor, negative_scores: Tensor) -> Tensor:
-    """Negative scores as (n, k), for positive scores (n,); raise for other shapes."""
+    """Negative scores as (n, k), for positive scores (n,); raise for other shapes or NaN."""
     if positive_scores.dim() != 1 or negative_scores.dim() not in (1, 2):
         raise ArgumentError(
             "positive_scores must be (n,) and negative_scores (n,) or (n, k); got "
@@ -72,6 +86,8 @@ def negative_columns(positive_scores: Tensor, negative_scores: Tensor) -> Tensor
             f"negative_scores must have {positive_scores.shape[0]} rows, one per positive; "
             f"got {negative_scores.shape[0]}"
         )
+    check_finite("positive_scores", positive_scores)
+    check_finite("negative_scores", negative_scores)
     return negative_scores[:, None] if negative_scores.dim() == 1 else negative_scores
 
 
@@ -102,3 +118,12 @@ def reduce(values: Tensor, reduction: str, present: Tensor | None = None) -> Ten
 def anchor_values(denominator: Tensor, positive: Tensor) -> Tensor:
     """denominator - positive; a graph-connected 0 for anchors without candidates."""
     return torch.where(torch.isneginf(denominator), 0.0, denominator - positive)
+
+
+def against_negatives(negatives: Tensor, positive: Tensor) -> Tensor:
+    """-log of the positive's share, log(1 + e^{negatives - positive}).
+
+    `negatives` is the log-sum-exp of the negatives only; without any, -inf, the
+    value is a graph-connected 0.
+    """
+    return -torch.nn.functional.logsigmoid(positive - negatives)

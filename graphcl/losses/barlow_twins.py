@@ -52,6 +52,7 @@ class BarlowTwins(nn.Module):
 
     Raises:
         ArgumentError: for a shape, redundancy or reduction out of range.
+        NonFiniteArgumentError: for NaN or infinity in z1 or z2.
 
     Example:
         >>> loss = BarlowTwins(redundancy=1 / 32)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from graphcl.errors import ArgumentError
+from graphcl.kernels.contrast.checks import check_finite
 from graphcl.losses.arguments import check_reduction, reduce
 from graphcl.losses.examples import two_views
 from graphcl.losses.unit_rows import unit_rows
@@ -17,6 +18,8 @@ def bootstrap(prediction: Tensor, target: Tensor, *, reduction: str = "mean") ->
             "prediction and target must both be (N, d), row i being the same node; "
             f"got {tuple(prediction.shape)} and {tuple(target.shape)}"
         )
+    check_finite("prediction", prediction)
+    check_finite("target", target)
     cosine = (unit_rows(prediction) * unit_rows(target.detach())).sum(dim=1)
     return reduce(2.0 - 2.0 * cosine, reduction)
 
@@ -45,6 +48,7 @@ class Bootstrap(nn.Module):
 
     Raises:
         ArgumentError: for shapes that do not match, or an unknown reduction.
+        NonFiniteArgumentError: for NaN or infinity in prediction or target.
 
     Example:
         >>> loss = Bootstrap()

@@ -37,6 +37,7 @@ class BPR(nn.Module):
 
     Raises:
         ArgumentError: for shapes that do not match, or an unknown reduction.
+        NonFiniteArgumentError: for NaN or infinity in the scores.
 
     Example:
         >>> value = BPR()(torch.tensor([2.0, 1.0]), torch.tensor([0.5, 1.5]))

@@ -62,6 +62,7 @@ class CCASSG(nn.Module):
 
     Raises:
         ArgumentError: for a shape, weight or reduction out of range.
+        NonFiniteArgumentError: for NaN or infinity in z1 or z2.
 
     Example:
         >>> loss = CCASSG(decorrelation=1e-3)

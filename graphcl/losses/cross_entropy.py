@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from graphcl.kernels.contrast import contrast
+from graphcl.kernels.contrast.checks import check_finite
 from graphcl.losses.arguments import anchor_values, check_reduction, inverse_temperature, reduce
 from graphcl.losses.examples import rows_and_table
 
@@ -21,6 +22,7 @@ def cross_entropy(
     backend: str = "auto",
 ) -> Tensor:
     """Functional twin of `CrossEntropy`; the same arguments."""
+    check_finite("items", items)
     output = contrast(
         query,
         items,
@@ -59,6 +61,7 @@ class CrossEntropy(nn.Module):
     Raises:
         ArgumentError: for a shape, dtype, index, temperature, reduction or backend
             out of range.
+        NonFiniteArgumentError: for NaN or infinity in query or items.
 
     Example:
         >>> loss = CrossEntropy()

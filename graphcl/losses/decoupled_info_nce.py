@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from graphcl.errors import ArgumentError
+from graphcl.kernels.contrast import Pairs
 from graphcl.losses.arguments import anchor_values, check_reduction, inverse_temperature, reduce
 from graphcl.losses.examples import two_views
 from graphcl.losses.two_views import ColumnBias, contrast_two_views
@@ -22,6 +23,7 @@ def decoupled_info_nce(
     weighted: bool = False,
     sigma: float = 0.5,
     column_bias: ColumnBias = None,
+    exclude: Pairs | None = None,
     reduction: str = "mean",
     backend: str = "auto",
 ) -> Tensor:
@@ -34,6 +36,7 @@ def decoupled_info_nce(
         intra_view=intra_view,
         symmetric=symmetric,
         column_bias=column_bias,
+        exclude=exclude,
         decoupled=True,
         backend=backend,
     )
@@ -83,11 +86,13 @@ class DecoupledInfoNCE(nn.Module):
 
     Shape:
         z1, z2 (N, d), un-normalised, row i of both being the same node;
-        column_bias as in `InfoNCE`. Output: 0-d, or (N,) with reduction "none".
+        column_bias and exclude as in `InfoNCE`. Output: 0-d, or (N,) with
+        reduction "none".
 
     Raises:
         ArgumentError: for a shape, dtype, temperature, sigma, reduction or backend
             out of range.
+        NonFiniteArgumentError: for NaN or infinity in z1 or z2.
 
     Example:
         >>> loss = DecoupledInfoNCE(0.1, weighted=True)
@@ -119,7 +124,9 @@ class DecoupledInfoNCE(nn.Module):
         self.reduction = reduction
         self.backend = backend
 
-    def forward(self, z1: Tensor, z2: Tensor, column_bias: ColumnBias = None) -> Tensor:
+    def forward(
+        self, z1: Tensor, z2: Tensor, column_bias: ColumnBias = None, exclude: Pairs | None = None
+    ) -> Tensor:
         """The loss of two views (N, d)."""
         return decoupled_info_nce(
             z1,
@@ -130,6 +137,7 @@ class DecoupledInfoNCE(nn.Module):
             weighted=self.weighted,
             sigma=self.sigma,
             column_bias=column_bias,
+            exclude=exclude,
             reduction=self.reduction,
             backend=self.backend,
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from graphcl.kernels.contrast import Pairs
 from graphcl.losses.arguments import anchor_values, check_reduction, inverse_temperature, reduce
 from graphcl.losses.examples import two_views
 from graphcl.losses.two_views import ColumnBias, contrast_two_views
@@ -18,6 +19,7 @@ def info_nce(
     intra_view: bool = False,
     symmetric: bool = True,
     column_bias: ColumnBias = None,
+    exclude: Pairs | None = None,
     reduction: str = "mean",
     backend: str = "auto",
 ) -> Tensor:
@@ -29,6 +31,7 @@ def info_nce(
         intra_view=intra_view,
         symmetric=symmetric,
         column_bias=column_bias,
+        exclude=exclude,
         decoupled=False,
         backend=backend,
     )
@@ -67,10 +70,13 @@ class InfoNCE(nn.Module):
     Shape:
         z1, z2 (N, d), un-normalised, row i of both being the same node;
         column_bias (N,) for both views, or a pair of (N,) for the nodes of z1
-        and of z2. Output: 0-d, or (N,) with reduction "none".
+        and of z2; exclude `Pairs` of nodes (N, N) that are no candidates of each other
+        (known neighbours, say), taken both ways, log-weights unused; a node stays its
+        own positive. Output: 0-d, or (N,) with reduction "none".
 
     Raises:
         ArgumentError: for a shape, dtype, temperature, reduction or backend out of range.
+        NonFiniteArgumentError: for NaN or infinity in z1 or z2.
 
     Example:
         >>> loss = InfoNCE(0.4, intra_view=True)
@@ -97,7 +103,9 @@ class InfoNCE(nn.Module):
         self.reduction = reduction
         self.backend = backend
 
-    def forward(self, z1: Tensor, z2: Tensor, column_bias: ColumnBias = None) -> Tensor:
+    def forward(
+        self, z1: Tensor, z2: Tensor, column_bias: ColumnBias = None, exclude: Pairs | None = None
+    ) -> Tensor:
         """The loss of two views (N, d)."""
         return info_nce(
             z1,
@@ -106,6 +114,7 @@ class InfoNCE(nn.Module):
             intra_view=self.intra_view,
             symmetric=self.symmetric,
             column_bias=column_bias,
+            exclude=exclude,
             reduction=self.reduction,
             backend=self.backend,
         )

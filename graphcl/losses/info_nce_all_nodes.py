@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from graphcl.errors import ArgumentError
 from graphcl.kernels.contrast import contrast
+from graphcl.kernels.contrast.checks import check_finite
 from graphcl.losses.arguments import anchor_values, check_reduction, inverse_temperature, reduce
 from graphcl.losses.examples import rows_and_table
 from graphcl.losses.unit_rows import unit_rows
@@ -26,6 +27,9 @@ def info_nce_all_nodes(
 ) -> Tensor:
     """Functional twin of `InfoNCEAllNodes`; the same arguments."""
     _check_limit(positive_limit)
+    # Before they are scaled to length one, which turns infinity into NaN.
+    check_finite("query", query)
+    check_finite("key", key)
     if normalise and query.dim() == 2 and key.dim() == 2:
         query, key = unit_rows(query), unit_rows(key)
     output = contrast(
@@ -73,6 +77,7 @@ class InfoNCEAllNodes(nn.Module):
     Raises:
         ArgumentError: for a shape, dtype, index, temperature, reduction or backend
             out of range.
+        NonFiniteArgumentError: for NaN or infinity in query or key.
 
     Example:
         >>> loss = InfoNCEAllNodes(0.2)

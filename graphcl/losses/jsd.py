@@ -41,6 +41,7 @@ class JSD(nn.Module):
 
     Raises:
         ArgumentError: for shapes that do not match, or an unknown reduction.
+        NonFiniteArgumentError: for NaN or infinity in the scores.
 
     Example:
         >>> value = JSD()(torch.tensor([2.0, 1.0]), torch.tensor([-0.5, 0.1]))

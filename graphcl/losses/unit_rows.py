@@ -28,6 +28,12 @@ def unit_rows(rows: Tensor) -> Tensor:
     return unit
 
 
+def row_products(first: Tensor, second: Tensor) -> Tensor:
+    """(n,) inner products of the rows of two (n, d), in their dtype under autocast too."""
+    # vecdot is a matrix product inside, which autocast rounds to 16 bits.
+    return (first * second).sum(dim=1)
+
+
 class _UnitRows(torch.autograd.Function):
     # Keeps only its output; composing it from torch operators keeps two copies
     # of the embeddings, and its backward makes four more.
@@ -51,4 +57,8 @@ class _UnitRows(torch.autograd.Function):
         # The second output exists so that this formula can be differentiated again.
         unit, inverse_length = ctx.saved_tensors
         along = torch.linalg.vecdot(to_unit, unit)[:, None] + inverse_length * to_inverse
-        return torch.addcmul(to_unit, unit, along, value=-1) * inverse_length
+        to_rows = torch.addcmul(to_unit, unit, along, value=-1)
+        if torch.is_grad_enabled():
+            return to_rows * inverse_length
+        # In place: embeddings are the largest thing in memory.
+        return to_rows.mul_(inverse_length)

@@ -84,6 +84,7 @@ class VICReg(nn.Module):
 
     Raises:
         ArgumentError: for a shape, weight, epsilon or reduction out of range.
+        NonFiniteArgumentError: for NaN or infinity in z1 or z2.
 
     Example:
         >>> loss = VICReg()

@@ -103,6 +103,7 @@ class WMSE(nn.Module):
 
     Raises:
         ArgumentError: for a shape, shrinkage, slice size or reduction out of range.
+        NonFiniteArgumentError: for NaN or infinity in z1 or z2.
 
     Example:
         >>> loss = WMSE(slice_size=64)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 import torch
 from torch import Tensor, nn
 
-from graphcl.errors import NonFiniteError
+from graphcl.errors import NonFiniteArgumentError, NonFiniteError
 
 
 def check_losses(parts: Mapping[str, Tensor], epoch: int, step: int) -> None:
@@ -20,6 +20,16 @@ def check_losses(parts: Mapping[str, Tensor], epoch: int, step: int) -> None:
                 f"loss part '{name}' is {value.item() if value.numel() == 1 else 'not finite'} "
                 f"at epoch {epoch}, step {step}"
             )
+
+
+def located(error: NonFiniteError, epoch: int, step: int) -> NonFiniteError:
+    """The error with the epoch and step where it happened, if it does not name them itself.
+
+    An operator that refuses what it was given knows its argument, but not the step.
+    """
+    if isinstance(error, NonFiniteArgumentError):
+        return NonFiniteError(f"{error}, at epoch {epoch}, step {step}")
+    return error
 
 
 def check_gradients(parameters: Iterable[tuple[str, nn.Parameter]], epoch: int, step: int) -> None:

@@ -22,7 +22,7 @@ from graphcl.train.checkpoint import (
     restore_optimizer,
     save_checkpoint,
 )
-from graphcl.train.guard import check_gradients, check_losses
+from graphcl.train.guard import check_gradients, check_losses, located
 from graphcl.train.log import RunLog
 from graphcl.train.seeds import random_state, restore_random_state
 
@@ -177,7 +177,7 @@ class Trainer:
             parts["total"].backward()
             check_gradients(self.method.named_parameters(), epoch, step)
         except NonFiniteError as error:
-            raise self._with_checkpoint(error) from None
+            raise self._with_checkpoint(located(error, epoch, step)) from None
         self.optimizer.step()
         return parts
 

@@ -27,7 +27,7 @@ def is_bounded(operands: Operands) -> bool:
 
     False for non-finite input, which the running-maximum pass propagates.
     """
-    longest = torch.linalg.vector_norm(operands.scaled, dim=1).max()
+    longest = operands.scale * torch.linalg.vector_norm(operands.query, dim=1).max()
     spread = longest * torch.linalg.vector_norm(operands.key, dim=1).max()
     for bias in (operands.query_bias, operands.key_bias):
         if bias is not None:
@@ -38,12 +38,12 @@ def is_bounded(operands: Operands) -> bool:
 
 def forward(plan: Plan, operands: Operands) -> Sums:
     """Row and column log-sum-exp."""
-    scaled, key = operands.scaled, operands.key
-    key_weight, key_shift = _weights(operands.key_bias, key)
-    query_weight, query_shift = _weights(operands.query_bias, scaled)
+    key = operands.key
+    key_weight, key_shift = weights(operands.key_bias, key)
+    query_weight, query_shift = weights(operands.query_bias, operands.query)
     row_sum = key.new_zeros(plan.shape[0])
     column_sum = row_sum if plan.self_similar else key.new_zeros(plan.shape[1])
-    for tile in plan.walk(scaled, key):
+    for tile in plan.walk(operands.query, operands.key, operands.scale):
         for_rows, for_columns = _exponentials(tile)
         row_sum[tile.rows].addmv_(for_rows, key_weight[tile.columns])
         if tile.serves_columns:
@@ -56,18 +56,18 @@ def forward(plan: Plan, operands: Operands) -> Sums:
 
 def backward(plan: Plan, operands: Operands, sums: Sums, upstream: Sums, out: Gradients) -> None:
     """Add the gradients of every tile to `out`."""
-    key_weight, key_shift = _weights(operands.key_bias, operands.key)
-    row_share = _share(upstream.rows, sums.rows, key_shift)
+    key_weight, key_shift = weights(operands.key_bias, operands.key)
+    row_share = share(upstream.rows, sums.rows, key_shift)
     if sums.columns is None or upstream.columns is None:
         _backward_rows_only(plan, operands, row_share, key_weight, out)
         return
-    query_weight, query_shift = _weights(operands.query_bias, operands.query)
-    column_share = _share(upstream.columns, sums.columns, query_shift)
+    query_weight, query_shift = weights(operands.query_bias, operands.query)
+    column_share = share(upstream.columns, sums.columns, query_shift)
     # The factor of E_ij is a sum of two outer products: a (., 2) x (2, .) product.
     left = torch.stack([row_share, query_weight], dim=1)
     right = torch.stack([key_weight, column_share])
     buffer = plan.scratch(operands.key)
-    for tile in plan.walk(operands.scaled, operands.key):
+    for tile in plan.walk(operands.query, operands.key, operands.scale):
         i, j = tile.rows, tile.columns
         for_rows, for_columns = _exponentials(tile)
         if out.key_bias is not None:
@@ -94,7 +94,7 @@ def _backward_rows_only(
         weighted_key = weighted_key * weight[:, None]
     if out.key is not None:
         shared_query = shared_query * share[:, None]
-    for tile in plan.walk(operands.scaled, operands.key):
+    for tile in plan.walk(operands.query, operands.key, operands.scale):
         i, j = tile.rows, tile.columns
         block, _ = _exponentials(tile)
         if out.query is not None:
@@ -119,7 +119,7 @@ def _exponentials(tile: Tile) -> tuple[Tensor, Tensor]:
     return fill(for_rows, tile.row_excluded, 0.0), for_columns
 
 
-def _weights(bias: Tensor | None, rows: Tensor) -> tuple[Tensor, Tensor]:
+def weights(bias: Tensor | None, rows: Tensor) -> tuple[Tensor, Tensor]:
     """Weights e^{bias - shift}, at most 1, and the shift."""
     if bias is None:
         return rows.new_ones(rows.shape[0]), rows.new_zeros(())
@@ -128,6 +128,6 @@ def _weights(bias: Tensor | None, rows: Tensor) -> tuple[Tensor, Tensor]:
     return (bias - shift).exp(), shift
 
 
-def _share(gradient: Tensor, log_sum: Tensor, shift: Tensor) -> Tensor:
+def share(gradient: Tensor, log_sum: Tensor, shift: Tensor) -> Tensor:
     """Upstream gradient over the sum of exponentials; 0 where the sum is empty."""
     return torch.where(torch.isneginf(log_sum), 0.0, gradient * (shift - log_sum).exp())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
+
 import torch
 from torch import Tensor
 
@@ -30,6 +32,30 @@ def check_finite(name: str, values: Tensor) -> None:
         f"{name} must be finite; got {float(values.detach()[where])} at {list(where)} "
         f"({count} of {values.numel()} entries)"
     )
+
+
+def check_log_weight(name: str, values: Tensor) -> None:
+    """Raise `NonFiniteArgumentError` for NaN or +inf; -inf is the weight 0 and allowed."""
+    refused = torch.isnan(values) | torch.isposinf(values)
+    if bool(refused.any()):
+        at = int(refused.nonzero()[0])
+        raise NonFiniteArgumentError(
+            f"{name} must be finite or -inf; got {float(values.detach()[at])} at [{at}] "
+            f"({int(refused.sum())} of {values.numel()} entries)"
+        )
+
+
+def check_bias(name: str, bias: Tensor | None, length: int, like: Tensor) -> None:
+    """Raise unless None or a floating vector of log-weights."""
+    check_vector(name, bias, length, like, floating=True)
+    if bias is not None:
+        check_log_weight(name, bias)
+
+
+def check_hardness(hardness: float) -> None:
+    """Raise unless finite and at least 0."""
+    if not 0 <= hardness < float("inf"):
+        raise ArgumentError(f"hardness must be a finite number of at least 0; got {hardness}")
 
 
 def check_choice(backend: str, allowed: tuple[str, ...], tile: int) -> None:
@@ -88,3 +114,34 @@ def check_positive(
         raise ArgumentError(
             f"{name} must lie in -1 .. {columns - 1}; got values in {lowest} .. {highest}"
         )
+
+
+def check_index(name: str, index: Tensor, count: int, size: int, like: Tensor) -> None:
+    """Raise unless (count,) int64 indices in 0 .. size - 1."""
+    check_vector(name, index, count, like, floating=False)
+    if index.dtype != torch.int64:
+        raise ArgumentError(f"{name} must be of dtype torch.int64; got {index.dtype}")
+    if index.numel() == 0:
+        return
+    lowest, highest = (int(bound) for bound in index.aminmax())
+    if lowest < 0 or highest >= size:
+        raise ArgumentError(
+            f"{name} must lie in 0 .. {size - 1}; got values in {lowest} .. {highest}"
+        )
+
+
+def accumulation_dtype(query: Tensor) -> torch.dtype:
+    """float64 for float64 input, float32 for all other."""
+    return torch.float64 if query.dtype == torch.float64 else torch.float32
+
+
+def reduced_precision(query: Tensor) -> bool:
+    """Whether the caller allows products to be computed from bfloat16 roundings."""
+    if query.dtype == torch.float32:
+        return torch.get_float32_matmul_precision() == "medium"
+    return query.dtype == torch.bfloat16
+
+
+def full_precision(like: Tensor) -> AbstractContextManager[object]:
+    """Switches autocast off, which would round the products to 16 bits behind our back."""
+    return torch.autocast(like.device.type, enabled=False)

@@ -1,4 +1,4 @@
-"""What the tile passes work on and what the backward pass fills."""
+"""What the passes over the products work on and what the backward pass fills."""
 
 from __future__ import annotations
 
@@ -9,24 +9,26 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Operands:
-    """Inputs of a tile pass; `scaled` is scale * query.
+    """Inputs of a pass: products are scale <query_i, key_j>, with `scale` 0-d.
 
-    When the plan is self-similar, `key` is `query` and `query_bias` is `key_bias`.
+    In a self-similar problem `key` is `query` and `query_bias` is `key_bias`; that
+    the key is the query does not make a problem self-similar.
     """
 
     query: Tensor
-    scaled: Tensor
     key: Tensor
+    scale: Tensor
     query_bias: Tensor | None
     key_bias: Tensor | None
+    self_similar: bool
 
 
 @dataclass(frozen=True)
 class Sums:
     """One number per row and, if the columns were summed, one per column.
 
-    Used for the log-sum-exp and for the gradients that arrive for it. When the
-    plan is self-similar, `columns` is `rows`.
+    Used for the log-sum-exp and for the gradients that arrive for it. In a
+    self-similar problem `columns` is `rows`.
     """
 
     rows: Tensor
@@ -37,7 +39,7 @@ class Sums:
 class Gradients:
     """Accumulators, None where autograd did not ask; those of q and k lack the factor scale.
 
-    When the plan is self-similar, `key` is `query` and `query_bias` is `key_bias`.
+    In a self-similar problem `key` is `query` and `query_bias` is `key_bias`.
     """
 
     query: Tensor | None

@@ -1,54 +1,87 @@
-"""Inner products of listed pairs, without storing the gathered rows."""
+"""Listed (row, column) pairs: what is excluded or weighted without an M x N matrix."""
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from graphcl.kernels.contrast.once import differentiable_once
+from graphcl.errors import ArgumentError
+from graphcl.kernels.contrast.checks import check_index, check_log_weight, check_vector
 
-_ROWS_AT_A_TIME = 4096
+if TYPE_CHECKING:
+    from graphcl.kernels.sparse_matrix import SparseMatrix
 
 
-def pair_products(query: Tensor, key: Tensor | None, index: Tensor, *, dense: bool) -> Tensor:
-    """(M,) products <q_i, k_index_i>; `key` None means `query` itself.
+@dataclass(frozen=True)
+class Pairs:
+    """A list of pairs of one row and one column, each at most once.
 
-    `dense` writes it in plain autograd, which can be differentiated twice but
-    keeps a gathered copy of the keys.
+    Attributes:
+        rows: (P,) int64, in 0 .. M - 1.
+        columns: (P,) int64, in 0 .. N - 1.
+        log_weight: (P,) floating, in logit units, differentiable; -inf removes the
+            pair. None stands for 0.
     """
-    if dense:
-        return (query * (query if key is None else key).index_select(0, index)).sum(dim=1)
-    return _PairProducts.apply(query, key, index)
+
+    rows: Tensor
+    columns: Tensor
+    log_weight: Tensor | None = None
+
+    @classmethod
+    def from_csr(cls, pointer: Tensor, columns: Tensor, log_weight: Tensor | None = None) -> Pairs:
+        """The pairs of a CSR structure: row i holds `columns[pointer[i]:pointer[i + 1]]`.
+
+        Args:
+            pointer: (M + 1,) int64, from 0 to P, never falling.
+            columns: (P,) int64.
+            log_weight: (P,) floating, or None.
+
+        Raises:
+            ArgumentError: for a pointer that does not describe the columns.
+        """
+        if pointer.dim() != 1 or pointer.numel() == 0 or pointer.dtype != torch.int64:
+            raise ArgumentError(
+                "pointer must be (M + 1,) of dtype torch.int64; "
+                f"got shape {tuple(pointer.shape)} of {pointer.dtype}"
+            )
+        counts = pointer.diff()
+        if int(pointer[0]) != 0 or int(pointer[-1]) != columns.numel() or bool((counts < 0).any()):
+            raise ArgumentError(
+                f"pointer must rise from 0 to the number of columns, {columns.numel()}; "
+                f"got {int(pointer[0])} to {int(pointer[-1])}"
+            )
+        return cls(torch.repeat_interleave(counts), columns, log_weight)
+
+    @classmethod
+    def from_sparse(cls, matrix: SparseMatrix) -> Pairs:
+        """The stored entries of a sparse matrix; the log-weight is log(value).
+
+        An entry of value 0 gets log-weight -inf, which removes the pair.
+
+        Raises:
+            ArgumentError: for a negative value.
+        """
+        value = matrix.value
+        if value.numel() and float(value.detach().min()) < 0:
+            raise ArgumentError(
+                "the values of a matrix of pair weights must be at least 0; "
+                f"got {float(value.detach().min())}"
+            )
+        return cls(matrix.row, matrix.column, value.log())
+
+    def transposed(self) -> Pairs:
+        """The same pairs with rows and columns exchanged."""
+        return Pairs(self.columns, self.rows, self.log_weight)
 
 
-class _PairProducts(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, query: Tensor, key: Tensor | None, index: Tensor) -> Tensor:
-        ctx.save_for_backward(query, key, index)
-        other = query if key is None else key
-        products = query.new_empty(query.shape[0])
-        for start in range(0, query.shape[0], _ROWS_AT_A_TIME):
-            rows = slice(start, start + _ROWS_AT_A_TIME)
-            gathered = other.index_select(0, index[rows])
-            torch.sum(gathered.mul_(query[rows]), dim=1, out=products[rows])
-        return products
-
-    @staticmethod
-    @differentiable_once
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
-        query, key, index = ctx.saved_tensors
-        other = query if key is None else key
-        to_query = torch.zeros_like(query) if ctx.needs_input_grad[0] else None
-        to_key = to_query
-        if key is not None:
-            to_key = torch.zeros_like(key) if ctx.needs_input_grad[1] else None
-        for start in range(0, query.shape[0], _ROWS_AT_A_TIME):
-            rows = slice(start, start + _ROWS_AT_A_TIME)
-            weight = gradient[rows, None]
-            if to_query is not None:
-                to_query[rows] += other.index_select(0, index[rows]).mul_(weight)
-            if to_key is not None:
-                to_key.index_add_(0, index[rows], query[rows] * weight)
-        return to_query, (None if key is None else to_key), None
+def check_pairs(name: str, pairs: Pairs, shape: tuple[int, int], like: Tensor) -> None:
+    """Raise unless the indices lie in the shape and the log-weights are usable."""
+    count = pairs.rows.numel()
+    check_index(f"{name}.rows", pairs.rows, count, shape[0], like)
+    check_index(f"{name}.columns", pairs.columns, count, shape[1], like)
+    if pairs.log_weight is not None:
+        check_vector(f"{name}.log_weight", pairs.log_weight, count, like, floating=True)
+        check_log_weight(f"{name}.log_weight", pairs.log_weight)

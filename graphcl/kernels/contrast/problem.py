@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from torch import Tensor
 
 from graphcl.kernels.contrast.exclusion import Exclusion
+
+BlockWeight = Callable[[slice, slice], Tensor]
+"""Log-weights (h, w), without gradient, of the pairs of a slice of rows and of columns."""
 
 
 @dataclass(frozen=True)
@@ -21,7 +25,11 @@ class Problem:
     `query` is (M, d); `key` is (N, d), or None when it is `query` itself. The
     second sum is wanted only when `columns` is True. `scale` is a 0-d tensor.
     All tensors share one dtype, float32 or float64, and one device.
-    Both exclusions are in (row, column) coordinates of s.
+    Both exclusions are in (row, column) coordinates of s. `block_weight`, if
+    given, is added to s without gradient; only the backends in
+    `backends.WITH_BLOCKS` know it, and never together with `columns`.
+    `reduced_precision` allows products of float32 embeddings to be computed from
+    bfloat16 roundings.
     """
 
     query: Tensor
@@ -32,9 +40,15 @@ class Problem:
     row_excluded: Exclusion
     column_excluded: Exclusion
     columns: bool
+    block_weight: BlockWeight | None = None
+    reduced_precision: bool = False
 
     @property
     def shape(self) -> tuple[int, int]:
         """(M, N)."""
         key = self.query if self.key is None else self.key
         return self.query.shape[0], key.shape[0]
+
+    def mirrored_exclusion(self) -> Exclusion:
+        """The exclusion of the column sums; a symmetric s leaves out what the rows do, mirrored."""
+        return self.row_excluded.transposed() if self.key is None else self.column_excluded

@@ -19,7 +19,7 @@ def forward(plan: Plan, operands: Operands) -> Sums:
     rows = _RunningLogSumExp(plan.shape[0], operands.key)
     columns = rows if plan.self_similar else _RunningLogSumExp(plan.shape[1], operands.key)
     buffer = plan.scratch(operands.key)
-    for tile in plan.walk(operands.scaled, operands.key):
+    for tile in plan.walk(operands.query, operands.key, operands.scale):
         i, j = tile.rows, tile.columns
         if tile.serves_columns:
             logits = tile_view(buffer, i, j).copy_(tile.products)
@@ -38,12 +38,12 @@ def forward(plan: Plan, operands: Operands) -> Sums:
 def backward(plan: Plan, operands: Operands, sums: Sums, upstream: Sums, out: Gradients) -> None:
     """Add the gradients of every tile to `out`."""
     query_bias, key_bias = operands.query_bias, operands.key_bias
-    row_shift, row_gradient = _guarded(sums.rows, upstream.rows)
+    row_shift, row_gradient = guarded(sums.rows, upstream.rows)
     column_shift = column_gradient = None
     if sums.columns is not None and upstream.columns is not None:
-        column_shift, column_gradient = _guarded(sums.columns, upstream.columns)
+        column_shift, column_gradient = guarded(sums.columns, upstream.columns)
     buffer = plan.scratch(operands.key)
-    for tile in plan.walk(operands.scaled, operands.key):
+    for tile in plan.walk(operands.query, operands.key, operands.scale):
         i, j = tile.rows, tile.columns
         mirrored = None
         if column_shift is not None and column_gradient is not None:
@@ -89,7 +89,8 @@ class _RunningLogSumExp:
         return self._maximum + self._sum.log()
 
 
-def _guarded(log_sum: Tensor, gradient: Tensor) -> tuple[Tensor, Tensor]:
+def guarded(log_sum: Tensor, gradient: Tensor) -> tuple[Tensor, Tensor]:
+    """Shift and gradient with which an empty row contributes exactly nothing."""
     # An empty row must give exp(l - L) = 0 and gradient 0 whatever comes from
     # upstream, not exp(-inf + inf).
     empty = torch.isneginf(log_sum)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from graphcl.errors import ArgumentError
 from graphcl.losses import AlignmentUniformity, alignment_uniformity
-from graphcl.losses.alignment_uniformity import log_mean_potential
+from graphcl.losses.alignment_uniformity import log_mean_cross_potential, log_mean_potential
 from graphcl.losses.unit_rows import unit_rows
 
 
@@ -54,6 +54,26 @@ def test_matches_the_formula(alpha: float, t: float, weight: float, backend: str
         strict=True,
     ):
         assert torch.allclose(mine, other, rtol=1e-8, atol=1e-12)
+
+
+@pytest.mark.parametrize("backend", ["dense", "tiles"])
+def test_cross_weight_adds_the_potential_between_views(backend: str) -> None:
+    z1, z2 = views()
+    ours = alignment_uniformity(z1, z2, cross_weight=0.7, backend=backend)
+    ours = ours - alignment_uniformity(z1, z2, backend=backend)
+    pairs = [(i, j) for i in range(7) for j in range(7) if i != j]
+    terms = [(-2.0 * squared_distance(z1[i], z2[j])).exp() for i, j in pairs]
+    theirs = 0.7 * (sum(terms[1:], terms[0]) / len(pairs)).log()
+    assert torch.allclose(ours, theirs, rtol=1e-10)
+    for mine, other in zip(
+        torch.autograd.grad(ours, (z1, z2)), torch.autograd.grad(theirs, (z1, z2)), strict=True
+    ):
+        assert torch.allclose(mine, other, rtol=1e-8, atol=1e-12)
+    # A row without direction is the centre here too, and one node has no pair.
+    centre = torch.cat([torch.zeros(1, 2), torch.tensor([[1.0, 0.0]])])
+    got = log_mean_cross_potential(unit_rows(centre), unit_rows(centre), 2.0)
+    assert float(got) == pytest.approx(-2.0)
+    assert float(log_mean_cross_potential(centre[:1], centre[:1], 2.0)) == 0
 
 
 def test_gradient_for_other_powers() -> None:

@@ -7,6 +7,7 @@ import torch
 
 from graphcl.errors import CheckpointError, NonFiniteError, SealedError
 from graphcl.evaluate.contract import Sealed, Split, Task
+from graphcl.losses import info_nce
 from graphcl.methods.contract import Method, MethodConfig
 from graphcl.train.checkpoint import CheckpointFolder
 from graphcl.train.log import RunLog, rewind
@@ -32,6 +33,9 @@ class Slope(Method):
         bad = self.weight * 0
         if self.epoch == batch.get("nan at"):
             bad = bad + float("nan")
+        if self.epoch == batch.get("nan embedding at"):
+            views = torch.ones(2, 3, 4) * (self.weight * float("nan"))
+            distance = distance + info_nce(*views)
         if self.epoch == batch.get("bad gradient at"):
             # Finite value, infinite gradient.
             bad = bad + (self.weight * 0).abs().sqrt()
@@ -92,6 +96,14 @@ def test_non_finite_part_is_named_with_step_and_checkpoint(tmp_path):
     with pytest.raises(NonFiniteError, match=r"'bad' is nan at epoch 3, step 1.*last\.safetensors"):
         run.fit()
     assert run.folder.load_last("this").state["progress"]["epoch"] == 2
+
+
+def test_what_a_loss_refuses_is_named_with_step_and_checkpoint(tmp_path):
+    run = trainer(tmp_path, [0.1] * 9, data={"nan embedding at": 2}, epochs=9)
+    message = r"z1 must be finite; got nan at \[0, 0\].*at epoch 2, step 1.*last\.safetensors"
+    with pytest.raises(NonFiniteError, match=message):
+        run.fit()
+    assert run.folder.load_last("this").state["progress"]["epoch"] == 1
 
 
 def test_non_finite_gradient_names_the_parameter(tmp_path):

@@ -1,0 +1,232 @@
+"""The passes over all pairs in C++: vectorised, threaded, and on AMX where allowed.
+
+The same sums, the same order of work and the same memory bound as `tiles`, but each
+block of products is turned into exponentials, sums and gradients while it is in the
+cache. See `graphcl/native/sources`.
+
+Precision: float64 and float32 are computed as such. With
+`torch.set_float32_matmul_precision("medium")`, which allows float32 products to be
+computed from bfloat16 roundings, or with bfloat16 embeddings, a processor with AMX
+computes products that way and sums them in float32; logits that could leave
+[-40, 40] never are.
+
+Threads: `torch.get_num_threads()`. For one number of threads the result is the same
+to the bit; each thread beyond the first takes another (M, d) for its gradients.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Sequence
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from graphcl.errors import ArgumentError
+from graphcl.kernels.contrast import bounded, running
+from graphcl.kernels.contrast.exclusion import Exclusion
+from graphcl.kernels.contrast.operands import Gradients, Operands, Sums
+from graphcl.kernels.contrast.problem import Problem
+from graphcl.kernels.contrast.recompute import recomputed_log_sum_exp
+from graphcl.native import ContrastLibrary, contrast_library, missing_reason
+
+_NAMES = {torch.float32: "float", torch.float64: "double"}
+
+
+class _Exclusion(ctypes.Structure):
+    _fields_: ClassVar[Sequence[tuple[str, type]]] = [
+        (name, ctypes.c_void_p)
+        for name in (
+            "pointer",
+            "columns",
+            "row_ids",
+            "column_ids",
+            "row_groups",
+            "column_groups",
+        )
+    ]
+
+
+class _Contrast(ctypes.Structure):
+    _fields_: ClassVar[Sequence[tuple[str, type]]] = [
+        ("rows", ctypes.c_int64),
+        ("columns", ctypes.c_int64),
+        ("dimension", ctypes.c_int64),
+        ("query", ctypes.c_void_p),
+        ("key", ctypes.c_void_p),
+        ("scale", ctypes.c_double),
+        ("query_term", ctypes.c_void_p),
+        ("key_term", ctypes.c_void_p),
+        ("row_excluded", _Exclusion),
+        ("column_excluded", _Exclusion),
+        ("self_similar", ctypes.c_int32),
+        ("two_sided", ctypes.c_int32),
+        ("bounded", ctypes.c_int32),
+        ("same_excluded", ctypes.c_int32),
+        ("threads", ctypes.c_int32),
+    ]
+
+
+class _ContrastGradient(ctypes.Structure):
+    _fields_: ClassVar[Sequence[tuple[str, type]]] = [
+        (name, ctypes.c_void_p)
+        for name in (
+            "row_sum",
+            "row_share",
+            "column_sum",
+            "column_share",
+            "query",
+            "key",
+            "query_term",
+            "key_term",
+        )
+    ]
+
+
+def native_log_sum_exp(problem: Problem, tile: int) -> tuple[Tensor, Tensor | None]:
+    """Row and, if asked for, column log-sum-exp; see `Problem` for the definition.
+
+    Differentiable once. `tile` is not used: the blocks fit the processor's cache.
+
+    Raises:
+        ArgumentError: the compiled kernels are missing, or the tensors are not on the CPU.
+    """
+    if problem.query.device.type != "cpu":
+        raise ArgumentError(
+            f"backend 'native' computes on the CPU; got tensors on {problem.query.device}; "
+            "'tiles' and 'triton' compute there"
+        )
+    reason = missing_reason()
+    library = contrast_library()
+    if library is None:
+        raise ArgumentError(
+            f"backend 'native' needs the compiled kernels: {reason}; "
+            "`python -m graphcl.native` builds them, 'tiles' does without"
+        )
+    return recomputed_log_sum_exp(problem, _NativePasses(problem, library))
+
+
+class _NativePasses:
+    def __init__(self, problem: Problem, library: ContrastLibrary) -> None:
+        self._problem, self._functions = problem, library.functions
+        mirrored = problem.mirrored_exclusion()
+        self._same_excluded = mirrored.same_pairs(problem.row_excluded)
+        rows = problem.shape[0]
+        self._row_excluded = _PackedExclusion(problem.row_excluded, rows)
+        self._column_excluded = self._row_excluded
+        if not self._same_excluded:
+            self._column_excluded = _PackedExclusion(mirrored, rows)
+        self._reduced = problem.reduced_precision and library.bfloat16
+        self._bounded = False
+
+    def forward(self, operands: Operands) -> Sums:
+        self._bounded = bounded.is_bounded(operands)
+        rows, columns = self._problem.shape
+        row_sums = operands.query.new_empty(rows)
+        column_sums = operands.query.new_empty(columns) if self._problem.columns else None
+        call = _Call(self, operands, two_sided=self._problem.columns)
+        call.run("forward", row_sums.data_ptr(), _address(column_sums))
+        if self._bounded:
+            row_sums.log_().add_(call.key_shift)
+            if column_sums is not None:
+                column_sums.log_().add_(call.query_shift)
+        return Sums(row_sums, row_sums if call.self_similar else column_sums)
+
+    def backward(self, operands: Operands, sums: Sums, upstream: Sums, out: Gradients) -> None:
+        two_sided = sums.columns is not None and upstream.columns is not None
+        call = _Call(self, operands, two_sided=two_sided)
+        row_sum, row_share = call.shares(sums.rows, upstream.rows, call.key_shift)
+        column_sum, column_share = row_sum, row_share
+        if not call.self_similar:
+            column_sum, column_share = call.shares(sums.columns, upstream.columns, call.query_shift)
+        gradient = _ContrastGradient(
+            _address(row_sum),
+            _address(row_share),
+            _address(column_sum),
+            _address(column_share),
+            _address(out.query),
+            _address(out.key),
+            _address(out.query_bias),
+            _address(out.key_bias),
+        )
+        call.run("backward", ctypes.addressof(gradient))
+
+
+class _Call:
+    """One call of a compiled pass; holds the arrays it reads until it is over."""
+
+    def __init__(self, passes: _NativePasses, operands: Operands, *, two_sided: bool) -> None:
+        self._bounded = passes._bounded
+        self.self_similar = operands.self_similar
+        self._query = operands.query.contiguous()
+        self._key = self._query if self.self_similar else operands.key.contiguous()
+        self._key_term, self.key_shift = self._term(operands.key_bias, self._key)
+        self._query_term, self.query_shift = self._key_term, self.key_shift
+        if not self.self_similar:
+            self._query_term, self.query_shift = self._term(operands.query_bias, self._query)
+        self._contrast = _Contrast(
+            *(self._query.shape[0], self._key.shape[0], self._query.shape[1]),
+            *(_address(self._query), _address(self._key), float(operands.scale)),
+            *(_address(self._query_term), _address(self._key_term)),
+            *(passes._row_excluded.structure, passes._column_excluded.structure),
+            *(self.self_similar, two_sided, self._bounded, passes._same_excluded),
+            torch.get_num_threads(),
+        )
+        reduced = passes._reduced and self._bounded and self._query.dtype == torch.float32
+        self._suffix = "bfloat16" if reduced else _NAMES[self._query.dtype]
+        self._functions = passes._functions
+
+    def run(self, direction: str, *addresses: int | None) -> None:
+        """Call `contrast_<direction>_<type>`."""
+        function = getattr(self._functions, f"contrast_{direction}_{self._suffix}")
+        if function(ctypes.addressof(self._contrast), *addresses) != 0:
+            raise MemoryError("the contrast kernel could not allocate its working memory")
+
+    def shares(
+        self, log_sum: Tensor | None, gradient: Tensor | None, shift: Tensor
+    ) -> tuple[Tensor | None, Tensor | None]:
+        """The log-sum-exps and gradients in the form that the backward pass reads."""
+        if log_sum is None or gradient is None:
+            return None, None
+        if self._bounded:
+            return log_sum, bounded.share(gradient, log_sum, shift).contiguous()
+        return running.guarded(log_sum, gradient)
+
+    def _term(self, bias: Tensor | None, embeddings: Tensor) -> tuple[Tensor, Tensor]:
+        if self._bounded:
+            weight, shift = bounded.weights(bias, embeddings)
+            return weight.contiguous(), shift
+        none = embeddings.new_zeros(())
+        return (none.expand(len(embeddings)) if bias is None else bias).contiguous(), none
+
+
+class _PackedExclusion:
+    """An `Exclusion` as the arrays that the compiled passes read."""
+
+    def __init__(self, exclusion: Exclusion, rows: int) -> None:
+        pointer = columns = None
+        if exclusion.rows.numel():
+            width = int(exclusion.columns.max()) + 1
+            pairs = torch.unique(exclusion.rows * width + exclusion.columns)
+            counts = torch.bincount(pairs // width, minlength=rows)
+            pointer = torch.cat([counts.new_zeros(1), counts.cumsum(0)])
+            columns = (pairs % width).to(torch.int32)
+        ids = _small_ids(exclusion.row_ids, exclusion.column_ids)
+        groups = _small_ids(exclusion.row_groups, exclusion.column_groups)
+        self._arrays = (pointer, columns, *ids, *groups)
+        self.structure = _Exclusion(*(_address(array) for array in self._arrays))
+
+
+def _small_ids(
+    rows: Tensor | None, columns: Tensor | None
+) -> tuple[Tensor, Tensor] | tuple[None, None]:
+    # Half the bytes to compare; what matters is only which are equal.
+    if rows is None or columns is None:
+        return None, None
+    both = torch.unique(torch.cat([rows, columns]), return_inverse=True)[1].to(torch.int32)
+    return both[: len(rows)], both[len(rows) :]
+
+
+def _address(array: Tensor | None) -> int | None:
+    return None if array is None else array.data_ptr()

@@ -1,0 +1,114 @@
+"""Compiles the C++ kernels into this package's `built` folder.
+
+Run while installing (see hatch_build.py), and again by `python -m graphcl.native`.
+Needs a C++17 compiler (`$CXX`, or c++, g++, clang++ on the path) and nothing else:
+the kernels are plain C functions on arrays, linked against neither torch nor Python.
+Imports nothing from the package, so that the installer can load it by its path.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+SOURCES = Path(__file__).parent / "sources"
+BUILT = Path(__file__).parent / "built"
+STAMP = "sources.sha256"
+
+# No -ffast-math: it would cancel the range reduction of the exponential.
+COMMON = ("-std=c++17", "-O3", "-fPIC", "-shared", "-pthread", "-fvisibility-inlines-hidden")
+AVX512 = ("-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mfma")
+
+# name -> (source files, flags). One library per instruction set, so that code shared
+# by name is never merged between them.
+Recipe = tuple[tuple[str, ...], tuple[str, ...]]
+PORTABLE: dict[str, Recipe] = {
+    "portable": (("contrast.cpp", "processor.cpp"), ("-DVECTOR_BYTES=16",))
+}
+X86: dict[str, Recipe] = {
+    "avx2": (("contrast.cpp",), ("-DVECTOR_BYTES=32", "-mavx2", "-mfma")),
+    "avx512": (("contrast.cpp",), ("-DVECTOR_BYTES=64", *AVX512)),
+    "amx": (
+        ("contrast_amx.cpp",),
+        ("-DVECTOR_BYTES=64", *AVX512, "-mavx512bf16", "-mamx-tile", "-mamx-bf16"),
+    ),
+}
+
+
+class BuildError(RuntimeError):
+    """The kernels could not be compiled; the message says why."""
+
+
+def sources_digest() -> str:
+    """Sha256 over names and contents of the sources and of this file."""
+    digest = hashlib.sha256()
+    for path in (*sorted(SOURCES.iterdir()), Path(__file__)):
+        digest.update(path.name.encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()
+
+
+def library_path(name: str) -> Path:
+    """Where the library called `name` lies once built."""
+    return BUILT / f"{name}.so"
+
+
+def build() -> list[str]:
+    """Compile what the compiler can, and return the names of the libraries built.
+
+    An instruction set that the compiler does not know is left out.
+
+    Raises:
+        BuildError: no compiler was found, or not even the portable library compiles.
+    """
+    compiler = _compiler()
+    wanted = dict(PORTABLE)
+    if platform.machine().lower() in ("x86_64", "amd64"):
+        wanted |= X86
+    try:
+        BUILT.mkdir(exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=BUILT) as folder:
+            built = {}
+            for name, (files, flags) in wanted.items():
+                target = Path(folder) / f"{name}.so"
+                problem = _compile(compiler, files, flags, target)
+                if problem is None:
+                    built[name] = target
+                elif name in PORTABLE:
+                    raise BuildError(f"{compiler} failed: {problem}")
+            (BUILT / STAMP).unlink(missing_ok=True)
+            for name in wanted:
+                library_path(name).unlink(missing_ok=True)
+            for name, target in built.items():
+                target.replace(library_path(name))
+        # Written last: libraries without a matching stamp are not loaded.
+        (BUILT / STAMP).write_text(sources_digest() + "\n")
+    except OSError as error:
+        raise BuildError(f"{BUILT} cannot be written: {error.strerror or error}") from error
+    return list(built)
+
+
+def _compiler() -> str:
+    chosen = os.environ.get("CXX")
+    for candidate in (chosen,) if chosen else ("c++", "g++", "clang++"):
+        found = shutil.which(candidate.split()[0]) if candidate else None
+        if found:
+            return found
+    raise BuildError(f"no C++ compiler was found ({chosen or 'c++, g++, clang++'})")
+
+
+def _compile(
+    compiler: str, files: tuple[str, ...], flags: tuple[str, ...], target: Path
+) -> str | None:
+    command = [compiler, *COMMON, *flags, *(str(SOURCES / file) for file in files)]
+    result = subprocess.run(
+        [*command, "-o", str(target)], capture_output=True, text=True, check=False
+    )
+    if result.returncode == 0:
+        return None
+    lines = [line for line in result.stderr.splitlines() if "error" in line]
+    return (lines or result.stderr.splitlines() or ["it gave no message"])[0].strip()

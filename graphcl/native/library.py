@@ -1,0 +1,103 @@
+"""Finds the library for this processor and declares its functions."""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import warnings
+from dataclasses import dataclass
+
+from graphcl.native.build import BUILT, STAMP, library_path, sources_digest
+
+# Best first, with the bits of `processor_features` that each needs.
+_LIBRARIES = (("amx", 4), ("avx512", 2), ("avx2", 1), ("portable", 0))
+_CONTRAST_FUNCTIONS = {
+    "contrast_forward_float": 3,
+    "contrast_forward_double": 3,
+    "contrast_forward_bfloat16": 3,
+    "contrast_backward_float": 2,
+    "contrast_backward_double": 2,
+    "contrast_backward_bfloat16": 2,
+}
+
+
+class NativeKernelsMissing(UserWarning):
+    """The compiled kernels are not there; slower torch code is used instead."""
+
+
+@dataclass(frozen=True)
+class ContrastLibrary:
+    """The compiled contrast kernels for one instruction set."""
+
+    name: str
+    functions: ctypes.CDLL
+
+    @property
+    def bfloat16(self) -> bool:
+        """Whether products of bfloat16 roundings are available (AMX)."""
+        return self.name == "amx"
+
+
+@functools.cache
+def contrast_library() -> ContrastLibrary | None:
+    """The best library that was built and that this processor runs, or None."""
+    names = usable_libraries()
+    return load_library(names[0]) if names else None
+
+
+def usable_libraries() -> list[str]:
+    """The instruction sets that were built and that this processor runs, best first."""
+    if missing_reason() is not None:
+        return []
+    features = _features()
+    return [
+        name
+        for name, bit in _LIBRARIES
+        if (features & bit or bit == 0) and library_path(name).is_file()
+    ]
+
+
+@functools.cache
+def missing_reason() -> str | None:
+    """Why the compiled kernels cannot be used, or None when they can."""
+    stamp = BUILT / STAMP
+    if not stamp.is_file():
+        return "they were not built when the package was installed (no C++ compiler?)"
+    if stamp.read_text().strip() != sources_digest():
+        return "they were built from other sources"
+    try:
+        _features()
+    except OSError as error:
+        return f"they cannot be loaded ({error})"
+    return None
+
+
+@functools.cache
+def warn_if_missing() -> None:
+    """Say once that the compiled kernels are missing, why, and how to get them."""
+    reason = missing_reason()
+    if reason is not None:
+        warnings.warn(
+            f"graphcl's compiled kernels are not used: {reason}; computing with torch, which is "
+            "slower; `python -m graphcl.native` builds them",
+            NativeKernelsMissing,
+            stacklevel=2,
+        )
+
+
+def _features() -> int:
+    portable = ctypes.CDLL(str(library_path("portable")))
+    portable.processor_features.restype = ctypes.c_int32
+    return int(portable.processor_features())
+
+
+def load_library(name: str) -> ContrastLibrary:
+    """The library built for one instruction set; the processor must know it."""
+    functions = ctypes.CDLL(str(library_path(name)))
+    for function, arguments in _CONTRAST_FUNCTIONS.items():
+        if name != "amx" and function.endswith("bfloat16"):
+            continue
+        pointer = getattr(functions, function)
+        pointer.argtypes = [ctypes.c_void_p] * arguments
+        pointer.restype = ctypes.c_int
+    return ContrastLibrary(name, functions)

@@ -1,0 +1,157 @@
+// What the passes share: memory, excluded pairs of one block, and work for threads.
+#pragma once
+#include "contrast.h"
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <new>
+#include <sys/mman.h>
+#include <thread>
+#include <utility>
+#include <vector>
+
+// Zeros, aligned to pages, and given back to the system when done: from the heap, what
+// is freed in between would stay behind as holes.
+template <class Item> class Buffer {
+  public:
+    explicit Buffer(int64_t count) : count_(count) {
+        if (!count) return;
+        void* data = mmap(nullptr, bytes(), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        if (data == MAP_FAILED) throw std::bad_alloc();
+        data_ = static_cast<Item*>(data);
+    }
+    ~Buffer() {
+        if (data_) munmap(data_, bytes());
+    }
+    Buffer(const Buffer&) = delete;
+    Buffer& operator=(const Buffer&) = delete;
+    Buffer(Buffer&& other) noexcept : data_(other.data_), count_(other.count_) { other.data_ = nullptr; }
+    Item* get() { return data_; }
+    const Item* get() const { return data_; }
+    Item& operator[](int64_t i) { return data_[i]; }
+    int64_t size() const { return count_; }
+
+  private:
+    size_t bytes() const { return size_t(count_) * sizeof(Item); }
+
+    Item* data_ = nullptr;
+    int64_t count_;
+};
+
+inline bool any(const Exclusion& e) { return e.pointer || e.row_ids || e.row_groups; }
+
+// A block of the product matrix: rows [row, row + height), columns [column, column + width).
+struct Block {
+    int64_t row, height, column, width;
+};
+
+// Finds the listed pairs of one block after the other, for blocks that walk down the
+// rows of one stripe of columns.
+class Listed {
+  public:
+    explicit Listed(const Exclusion& e) : excluded_(e) {}
+
+    bool touches(const Block& b) const {
+        if (excluded_.row_ids) return true;
+        if (excluded_.row_groups) {
+            auto rows = range(excluded_.row_groups, b.row, b.height);
+            if (rows.first != rows.second || rows != range(excluded_.column_groups, b.column, b.width))
+                return true;
+        }
+        if (!excluded_.pointer) return false;
+        for (int64_t i = b.row; i < b.row + b.height; ++i)
+            if (first(i, b.column) < first(i, b.column + b.width)) return true;
+        return false;
+    }
+
+    // Whether groups exclude the whole block, which then need not be computed. The rows
+    // come sorted by group, so that most blocks are of this kind when groups are small.
+    bool covers(const Block& b) const {
+        if (!excluded_.row_groups) return false;
+        auto rows = range(excluded_.row_groups, b.row, b.height);
+        auto columns = range(excluded_.column_groups, b.column, b.width);
+        return rows.second < columns.first || columns.second < rows.first;
+    }
+
+    // Calls visit(i, j) in block coordinates for every excluded pair.
+    template <class Visit> void each(const Block& b, Visit visit) const {
+        for (int64_t i = 0; i < b.height; ++i) {
+            int64_t row = b.row + i;
+            if (excluded_.pointer) {
+                const int32_t* end = first(row, b.column + b.width);
+                for (const int32_t* at = first(row, b.column); at < end; ++at)
+                    visit(i, *at - b.column);
+            }
+            if (excluded_.row_ids)
+                for (int64_t j = 0; j < b.width; ++j)
+                    if (excluded_.row_ids[row] == excluded_.column_ids[b.column + j]) visit(i, j);
+            if (excluded_.row_groups)
+                for (int64_t j = 0; j < b.width; ++j)
+                    if (excluded_.row_groups[row] != excluded_.column_groups[b.column + j]) visit(i, j);
+        }
+    }
+
+  private:
+    // Lowest and highest group of some rows.
+    static std::pair<int32_t, int32_t> range(const int32_t* groups, int64_t start, int64_t count) {
+        auto found = std::minmax_element(groups + start, groups + start + count);
+        return {*found.first, *found.second};
+    }
+
+    const int32_t* first(int64_t row, int64_t column) const {
+        const int32_t* begin = excluded_.columns + excluded_.pointer[row];
+        const int32_t* end = excluded_.columns + excluded_.pointer[row + 1];
+        // Lists of one or two are the rule: the node itself and its positive.
+        if (end - begin <= 4) {
+            while (begin < end && *begin < column) ++begin;
+            return begin;
+        }
+        return std::lower_bound(begin, end, int32_t(column));
+    }
+
+    const Exclusion& excluded_;
+};
+
+// Runs work(thread) on every thread; an exception (out of memory) ends the whole call.
+template <class Work> int on_threads(int threads, Work work) {
+    std::vector<char> failed(size_t(threads), 0);
+    auto guarded = [&](int thread) {
+        try {
+            work(thread);
+        } catch (...) {
+            failed[size_t(thread)] = 1;
+        }
+    };
+    std::vector<std::thread> others;
+    int started = 1;
+    for (; started < threads; ++started) {
+        try {
+            others.emplace_back(guarded, started);
+        } catch (...) {
+            break;
+        }
+    }
+    // What could not be started is done here: slower, but the same result.
+    for (int thread = started; thread < threads; ++thread) guarded(thread);
+    guarded(0);
+    for (std::thread& other : others) other.join();
+    return std::find(failed.begin(), failed.end(), 1) == failed.end() ? 0 : -1;
+}
+
+// Stripes of columns for one thread, dealt out there and back so that the long and
+// the short stripes of a triangle are shared evenly. Fixed by the number of threads
+// alone: the same call gives the same bits.
+inline std::vector<int64_t> stripes_of(int thread, int threads, int64_t stripes) {
+    std::vector<int64_t> mine;
+    for (int64_t turn = 0; turn * threads < stripes; ++turn) {
+        int64_t place = turn % 2 == 0 ? thread : threads - 1 - thread;
+        int64_t stripe = stripes - 1 - (turn * threads + place);
+        if (stripe >= 0) mine.push_back(stripe);
+    }
+    return mine;
+}
+
+inline int threads_for(const Contrast& c, int64_t stripes) {
+    return int(std::max<int64_t>(1, std::min<int64_t>(c.threads, stripes)));
+}

@@ -1,0 +1,251 @@
+"""The compiled passes on every instruction set that this processor knows."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from graphcl.errors import ArgumentError
+from graphcl.kernels.contrast import contrast, contrast_both, native
+from graphcl.losses import info_nce
+from graphcl.native import ContrastLibrary, load_library, missing_reason, usable_libraries
+
+pytestmark = pytest.mark.skipif(
+    missing_reason() is not None, reason=f"no compiled kernels: {missing_reason()}"
+)
+every_library = pytest.mark.parametrize("library", usable_libraries(), indirect=True)
+
+
+@pytest.fixture
+def library(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> ContrastLibrary:
+    chosen = load_library(request.param)
+    monkeypatch.setattr(native, "contrast_library", lambda: chosen)
+    return chosen
+
+
+@pytest.fixture
+def medium_precision() -> object:
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("medium")
+    yield
+    torch.set_float32_matmul_precision(before)
+
+
+def random(*shape: int, seed: int = 0) -> Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(*shape, generator=generator, dtype=torch.float64)
+
+
+def value_and_gradients(
+    backend: str, query: Tensor, key: Tensor | None, bias: Tensor | None, **options: object
+) -> list[Tensor]:
+    leaves = [part.clone().requires_grad_() for part in (query, key, bias) if part is not None]
+    inputs = dict(
+        zip(
+            [n for n, p in (("q", query), ("k", key), ("b", bias)) if p is not None],
+            leaves,
+            strict=True,
+        )
+    )
+    scale = torch.tensor(options.pop("scale", 1.0), dtype=query.dtype, requires_grad=True)
+    output = contrast(
+        inputs["q"],
+        inputs.get("k"),
+        column_bias=inputs.get("b"),
+        scale=scale,
+        backend=backend,
+        **options,
+    )
+    value = output.denominator.nan_to_num(neginf=0.0)
+    upstream = random(len(query), seed=9).to(value.dtype)
+    return [value, *torch.autograd.grad(value, [*leaves, scale], upstream)]
+
+
+def assert_close(got: list[Tensor], wanted: list[Tensor], bound: float) -> None:
+    for one, other in zip(got, wanted, strict=True):
+        assert torch.isfinite(one).all()
+        assert torch.linalg.vector_norm(one.double() - other.double()) <= bound * (
+            torch.linalg.vector_norm(other.double()) + 1e-30
+        )
+
+
+# Below and above a block (192, and 384 with AMX), below and above a panel of columns.
+SHAPES = [(1, 1, 1), (5, 7, 3), (193, 400, 33), (385, 191, 16), (400, 770, 65)]
+
+
+@every_library
+@pytest.mark.parametrize(("rows", "columns", "dimension"), SHAPES)
+@pytest.mark.parametrize("spread", [0.1, 8.0], ids=["bounded", "running"])
+def test_equals_dense(
+    library: ContrastLibrary, rows: int, columns: int, dimension: int, spread: float
+) -> None:
+    query, key = random(rows, dimension), random(columns, dimension, seed=1)
+    bias = random(columns, seed=2)
+    ids = {
+        "row_ids": torch.arange(rows) % 5,
+        "column_ids": torch.arange(columns) % 7,
+    }
+    for options in ({}, ids, {"positive": torch.arange(rows) % columns, "decoupled": True}):
+        arguments = (query, key, bias)
+        wanted = value_and_gradients("dense", *arguments, scale=spread, **options)
+        assert_close(
+            value_and_gradients("native", *arguments, scale=spread, **options), wanted, 1e-10
+        )
+
+
+@every_library
+@pytest.mark.parametrize("count", [1, 2, 191, 500])
+@pytest.mark.parametrize("spread", [0.1, 8.0], ids=["bounded", "running"])
+@pytest.mark.parametrize("symmetric", [True, False])
+def test_self_similarity_equals_dense(
+    library: ContrastLibrary, count: int, spread: float, symmetric: bool
+) -> None:
+    query, bias = random(count, 20), random(count, seed=2)
+    ids = torch.arange(count)
+    options: dict[str, object] = {"scale": spread}
+    if not symmetric:
+        # Row i leaves out its successor: not the pairs that the mirror image leaves out.
+        options |= {"positive": (ids + 1) % count, "decoupled": True}
+    for weight in (None, bias):
+        wanted = value_and_gradients("dense", query, None, weight, **options)
+        assert_close(value_and_gradients("native", query, None, weight, **options), wanted, 1e-10)
+
+
+@every_library
+@pytest.mark.parametrize("spread", [0.1, 8.0], ids=["bounded", "running"])
+def test_both_directions_equal_dense(library: ContrastLibrary, spread: float) -> None:
+    results = []
+    for backend in ("dense", "native"):
+        first, second = random(390, 20).requires_grad_(), random(205, 20, seed=1).requires_grad_()
+        bias = random(390, seed=3).requires_grad_()
+        forth, back = contrast_both(
+            first,
+            second,
+            scale=spread,
+            first_ids=torch.arange(390) % 6,
+            second_ids=torch.arange(205) % 4,
+            first_bias=bias,
+            first_positive=torch.arange(390) % 205,
+            decoupled=True,
+            backend=backend,
+        )
+        value = forth.denominator.sin().sum() + back.denominator.cos().sum()
+        results.append([value.detach(), *torch.autograd.grad(value, [first, second, bias])])
+    assert_close(results[1], results[0], 1e-10)
+
+
+@every_library
+def test_float32_is_as_exact_as_its_roundings(library: ContrastLibrary) -> None:
+    query, key = random(700, 64), random(900, 64, seed=1)
+    query, key = (torch.nn.functional.normalize(part, dim=1) for part in (query, key))
+    wanted = value_and_gradients("dense", query, key, None, scale=2.0)
+    got = value_and_gradients("native", query.float(), key.float(), None, scale=2.0)
+    assert_close(got, wanted, 2e-6)
+
+
+@every_library
+@pytest.mark.parametrize("temperature", [1e-3, 0.01, 0.1, 10.0])
+def test_extreme_temperatures(library: ContrastLibrary, temperature: float) -> None:
+    values = []
+    for backend in ("dense", "native"):
+        z1, z2 = random(250, 12).requires_grad_(), random(250, 12, seed=1).requires_grad_()
+        value = info_nce(z1, z2, temperature, intra_view=True, backend=backend)
+        values.append([value.detach(), *torch.autograd.grad(value, [z1, z2])])
+    assert_close(values[1], values[0], 1e-10)
+
+
+@every_library
+def test_logits_far_below_zero(library: ContrastLibrary) -> None:
+    # Every exponential underflows without its row's own shift.
+    query = random(300, 4).abs() + 20
+    wanted = value_and_gradients("dense", query, -query, None, scale=1.0)
+    assert (wanted[0] < -700).all()
+    assert_close(value_and_gradients("native", query, -query, None, scale=1.0), wanted, 1e-10)
+
+
+@every_library
+def test_threads_do_not_change_the_result(library: ContrastLibrary) -> None:
+    query, key, bias = random(1000, 30), random(1100, 30, seed=1), random(1100, seed=2)
+    before, results = torch.get_num_threads(), []
+    try:
+        for threads in (1, 2, 5):
+            torch.set_num_threads(threads)
+            for sides in ((query, key, bias), (query, None, bias[:1000])):
+                results.append(value_and_gradients("native", *sides, scale=0.3))
+                again = value_and_gradients("native", *sides, scale=0.3)
+                assert all(map(torch.equal, again, results[-1]))
+    finally:
+        torch.set_num_threads(before)
+    for result in results[2:]:
+        assert_close(result, results[0] if len(result) == len(results[0]) else results[1], 1e-12)
+
+
+@pytest.mark.skipif("amx" not in usable_libraries(), reason="this processor has no AMX")
+@pytest.mark.parametrize(("rows", "columns", "dimension"), [*SHAPES, (900, 900, 128)])
+@pytest.mark.parametrize("itself", [False, True])
+def test_reduced_precision_keeps_its_bound(
+    medium_precision: object, rows: int, columns: int, dimension: int, itself: bool
+) -> None:
+    query = torch.nn.functional.normalize(random(rows, dimension), dim=1)
+    key = (
+        None if itself else torch.nn.functional.normalize(random(columns, dimension, seed=1), dim=1)
+    )
+    bias = random(rows if itself else columns, seed=2)
+    ids = (
+        {}
+        if itself
+        else {"row_ids": torch.arange(rows) % 9, "column_ids": torch.arange(columns) % 11}
+    )
+    for weight in (None, bias):
+        wanted = value_and_gradients("dense", query, key, weight, scale=2.0, **ids)
+        sides = [None if part is None else part.float() for part in (query, key, weight)]
+        got = value_and_gradients("native", *sides, scale=2.0, **ids)
+        # Two roundings of relative size 2^-9, in the products and in their weights.
+        assert_close(got, wanted, 2**-7)
+        exact = value_and_gradients("tiles", *sides, scale=2.0, **ids)
+        assert columns < 100 or not torch.equal(got[0], exact[0]), "bfloat16 was not used"
+
+
+@pytest.mark.skipif("amx" not in usable_libraries(), reason="this processor has no AMX")
+def test_reduced_precision_gradient_of_a_loss(medium_precision: object) -> None:
+    gradients = []
+    for dtype, backend in ((torch.float64, "dense"), (torch.float32, "native")):
+        z1 = random(1500, 128).to(dtype).requires_grad_()
+        z2 = random(1500, 128, seed=1).to(dtype).requires_grad_()
+        value = info_nce(z1, z2, 0.5, intra_view=True, backend=backend)
+        gradients.append([value.detach(), *torch.autograd.grad(value, [z1, z2])])
+    assert_close(gradients[1], gradients[0], 3e-4)
+
+
+def test_steep_logits_are_never_rounded(medium_precision: object) -> None:
+    query, key = random(400, 16).float(), random(500, 16, seed=1).float()
+    got = value_and_gradients("native", query, key, None, scale=30.0)
+    wanted = value_and_gradients("dense", query.double(), key.double(), None, scale=30.0)
+    # Logits of several hundred, each right to a rounding of float32.
+    assert_close(got, wanted, 2e-4)
+
+
+def test_non_contiguous_embeddings() -> None:
+    query, key = random(20, 300).T, random(40, 500, seed=1).T[:, ::2]
+    wanted = value_and_gradients("dense", query, key, None, scale=0.2)
+    assert_close(value_and_gradients("native", query, key, None, scale=0.2), wanted, 1e-10)
+
+
+def test_missing_library_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(native, "contrast_library", lambda: None)
+    monkeypatch.setattr(native, "missing_reason", lambda: "no compiler")
+    with pytest.raises(ArgumentError, match="needs the compiled kernels: no compiler"):
+        contrast(random(4, 3), scale=1.0, backend="native")
+
+
+def test_other_devices_are_refused() -> None:
+    with pytest.raises(ArgumentError, match="computes on the CPU; got tensors on meta"):
+        native.native_log_sum_exp(problem_on_meta(), 512)
+
+
+def problem_on_meta() -> object:
+    class OnMeta:
+        query = torch.empty(3, 2, device="meta")
+
+    return OnMeta()

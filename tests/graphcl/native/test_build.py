@@ -1,0 +1,109 @@
+"""Compiling the kernels, and doing without them."""
+
+from __future__ import annotations
+
+import importlib.util
+import shutil
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+
+from graphcl.kernels.contrast import backends, contrast
+from graphcl.native import NativeKernelsMissing, build, library
+
+HOOK = Path(__file__).parents[3] / "hatch_build.py"
+
+
+@pytest.fixture
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of its own for what is built, and no memory of what was loaded."""
+    folder = tmp_path / "built"
+    for module in (build, library):
+        monkeypatch.setattr(module, "BUILT", folder)
+    cached = (library.contrast_library, library.missing_reason, library.warn_if_missing)
+    for function in cached:
+        function.cache_clear()
+    yield folder
+    for function in cached:
+        function.cache_clear()
+
+
+@pytest.mark.skipif(shutil.which("c++") is None, reason="no C++ compiler")
+def test_build_can_be_loaded(elsewhere: Path) -> None:
+    assert library.missing_reason() is not None
+    names = build.build()
+    assert "portable" in names
+    assert sorted(path.name for path in elsewhere.iterdir()) == sorted(
+        [*(f"{name}.so" for name in names), build.STAMP]
+    )
+    library.missing_reason.cache_clear()
+    assert library.missing_reason() is None
+    assert library.contrast_library() is not None
+    # Libraries of other sources could read our arrays wrongly: they are not loaded.
+    (elsewhere / build.STAMP).write_text("of another version\n")
+    library.missing_reason.cache_clear()
+    assert library.missing_reason() == "they were built from other sources"
+
+
+@pytest.mark.parametrize("compiler", ["no-such-compiler", "false"])
+def test_no_compiler_or_a_broken_one(
+    elsewhere: Path, monkeypatch: pytest.MonkeyPatch, compiler: str
+) -> None:
+    monkeypatch.setenv("CXX", compiler)
+    with pytest.raises(build.BuildError, match=r"no C\+\+ compiler was found|failed"):
+        build.build()
+    assert not elsewhere.exists() or list(elsewhere.iterdir()) == []
+
+
+def test_install_goes_on_without_a_compiler(
+    elsewhere: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    pytest.importorskip("hatchling")
+    spec = importlib.util.spec_from_file_location("hook", HOOK)
+    hook = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(hook)
+    # The hook loads build.py by its path: give it one whose `built` is elsewhere.
+    package = tmp_path / "project" / "graphcl" / "native"
+    shutil.copytree(build.SOURCES, package / "sources")
+    shutil.copy(build.__file__, package / "build.py")
+    said: list[str] = []
+    app = SimpleNamespace(display_warning=said.append)
+    build_hook = hook.NativeKernelsHook(
+        str(tmp_path / "project"), {}, None, None, str(tmp_path), "wheel", app=app
+    )
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    data: dict[str, Any] = {"force_include": {}}
+    build_hook.initialize("standard", data)
+    assert data == {"force_include": {}}
+    assert len(said) == 1
+    assert "without its compiled kernels: no C++ compiler was found" in said[0]
+
+
+def test_auto_says_once_that_kernels_are_missing(elsewhere: Path) -> None:
+    z = torch.randn(300, 8)
+    assert z.shape[0] ** 2 > backends.DENSE_LIMIT
+    with pytest.warns(NativeKernelsMissing, match="python -m graphcl.native"):
+        first = contrast(z, scale=1.0).denominator
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        again = contrast(z, scale=1.0).denominator
+    assert torch.equal(first, contrast(z, scale=1.0, backend="tiles").denominator)
+    assert torch.equal(first, again)
+
+
+def test_command_reports(monkeypatch: pytest.MonkeyPatch) -> None:
+    failed = subprocess.run(
+        [sys.executable, "-m", "graphcl.native"],
+        capture_output=True,
+        text=True,
+        env={"PATH": "/nonexistent", "CXX": "no-such-compiler"},
+        check=False,
+    )
+    assert failed.returncode == 1
+    assert "no C++ compiler was found (no-such-compiler)" in failed.stderr
