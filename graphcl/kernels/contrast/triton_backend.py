@@ -1,79 +1,77 @@
-"""Exact log-sum-exp by two Triton kernels: memory O((M + N) d), products recomputed in backward.
+"""The passes over all pairs as two Triton kernels, for GPUs.
 
-Not yet measured on a GPU: the kernels are tested against the dense backend in
-Triton's interpreter, and `benchmarks/contrast_gpu.py` checks and times them on
-a CUDA device.
+Not yet measured on a GPU: the kernels are checked against the dense backend in
+Triton's interpreter and compiled for Hopper; `benchmarks/contrast_gpu.py` checks
+and times them on a CUDA device.
 
 Work, counting a multiply-add as two operations: forward 2MNd, for both
-directions too; backward 4MNd per side that wants a gradient. When the key is
-the query, forward computes each pair of blocks once for both (half) and the
+directions too; backward 4MNd for each side that wants a gradient. When the key
+is the query, forward computes each pair of blocks once for both (half) and the
 gradient of the one side takes 4M^2 d: for M = 2N nodes of two views 20 N^2 d in
 all. Scattering half of the gradient to save another 4 N^2 d would need atomic
-additions, as slow as the products saved and different in every run.
+additions, which take as long as the products saved and differ in every run.
+Memory O((M + N) d); the same result in every run.
 
-Precision of the products: float32 as it is, or rounded to TF32 where the caller
-allows that to torch (`torch.set_float32_matmul_precision("high")` or
-`torch.backends.cuda.matmul.allow_tf32`). bfloat16 and float16 embeddings are
-multiplied as they are and summed in float32; in backward the softmax is rounded
-to bfloat16, or with float16 to TF32, before it is multiplied, so gradients have
-a relative error of about 1e-3. float64 needs a GPU that Triton compiles it for.
+Precision: float64 and float32 are computed as such. Float32 products are rounded
+to TF32 where the caller allows that to torch
+(`torch.set_float32_matmul_precision("high")` or
+`torch.backends.cuda.matmul.allow_tf32 = True`), and to bfloat16 with "medium" or
+with bfloat16 embeddings, for which that is exact; either way they are summed in
+float32. In backward the softmax is rounded likewise, so that gradients have a
+relative error of about 1e-3. Logits that could leave [-40, 40] are never
+computed from bfloat16.
 """
 
 from __future__ import annotations
 
 import importlib.util
 import math
+import os
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from types import ModuleType
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from graphcl.errors import ArgumentError
-from graphcl.kernels.contrast import triton_blocks
+from graphcl.kernels.contrast import bounded, running
 from graphcl.kernels.contrast.exclusion import Exclusion, nothing_excluded
-from graphcl.kernels.contrast.once import differentiable_once
+from graphcl.kernels.contrast.operands import Gradients, Operands, Sums
 from graphcl.kernels.contrast.problem import Problem
-from graphcl.kernels.contrast.triton_pairs import Argument, KernelExclusion, kernel_exclusion
+from graphcl.kernels.contrast.recompute import recomputed_log_sum_exp
+from graphcl.kernels.contrast.triton_blocks import (
+    PROGRAMS,
+    STRIPES,
+    Blocks,
+    backward_blocks,
+    forward_blocks,
+)
+from graphcl.kernels.contrast.triton_exclusion import Argument, Cut, KernelExclusion
 
 LOG2_E = math.log2(math.e)
-# Largest |logit| in natural units for which exponentials need no shift: half the exponent
-# range, so that sums and upstream gradients multiplied to them stay clear of its ends.
-_LIMIT = {torch.float32: 40.0, torch.float64: 300.0}
 
 
-def is_available() -> bool:
-    """Whether the package triton is installed; does not import it."""
-    return importlib.util.find_spec("triton") is not None
+def triton_serves(like: Tensor) -> bool:
+    """Whether the backend can compute on the device of `like`; does not import triton."""
+    if like.device.type != "cuda" or os.environ.get("TRITON_INTERPRET") == "1":
+        return False
+    if importlib.util.find_spec("triton") is None:
+        return False
+    # Older devices lack bfloat16 and asynchronous copies.
+    return torch.cuda.get_device_capability(like.device) >= (8, 0)
 
 
 def triton_log_sum_exp(problem: Problem, tile: int) -> tuple[Tensor, Tensor | None]:
     """Row and, if asked for, column log-sum-exp; see `Problem` for the definition.
 
-    `problem.query` and `problem.key` may also be float16 or bfloat16, with the
-    scale and biases in float32. No block has a side above `tile`. Differentiable
-    once; use the dense backend for second derivatives.
+    Differentiable once. No block has a side above `tile`.
 
     Raises:
-        ArgumentError: triton is not installed, or the tensors are not on a GPU
-            (and TRITON_INTERPRET=1 was not set before triton was imported).
+        ArgumentError: triton is not installed, or the tensors are not on a CUDA
+            device (TRITON_INTERPRET=1, set before triton is imported, lifts that).
     """
-    _kernels(problem.query)
-    rows, columns = problem.shape
-    if 0 in (rows, columns):
-        return _without_candidates(problem)
-    if max(rows, columns) >= 2**31 - 2**20:
-        raise ArgumentError(f"backend 'triton' takes fewer than 2**31 rows; got {rows}, {columns}")
-    log_sums: tuple[Tensor, Tensor | None] = _TritonLogSumExp.apply(
-        problem.query,
-        problem.key,
-        problem.scale,
-        problem.query_bias,
-        problem.key_bias,
-        _Plan(problem, tile),
-    )
-    return log_sums
+    return recomputed_log_sum_exp(problem, _TritonPasses(problem, tile))
 
 
 def _kernels(like: Tensor) -> ModuleType:
@@ -82,246 +80,255 @@ def _kernels(like: Tensor) -> ModuleType:
     except ImportError as error:
         raise ArgumentError(
             f"backend 'triton' needs the package triton, which cannot be imported ({error}); "
-            "use backend='tiles' or install triton"
+            "'tiles' computes on every device without it"
         ) from error
     if like.device.type != "cuda" and not triton_kernels.INTERPRETED:
         raise ArgumentError(
-            f"backend 'triton' needs tensors on a CUDA device; got {like.device}; "
-            "use backend='tiles'"
+            f"backend 'triton' computes on CUDA devices; got tensors on {like.device}; "
+            "'tiles' and 'native' compute there"
         )
     return triton_kernels
 
 
-def _without_candidates(problem: Problem) -> tuple[Tensor, Tensor | None]:
-    key = problem.query if problem.key is None else problem.key
-    connected = 0.0 * (problem.query.sum() + key.sum()).to(problem.scale.dtype)
-    rows, columns = (connected.new_full((length,), -torch.inf) for length in problem.shape)
-    return rows + connected, (columns + connected if problem.columns else None)
-
-
-class _Plan:
-    """What forward and backward share besides tensors that autograd watches."""
-
-    def __init__(self, problem: Problem, tile: int) -> None:
-        self.shape, self.tile = problem.shape, tile
-        self.self_similar = problem.key is None
-        self.columns = problem.columns
-        self.row_excluded = problem.row_excluded
-        # In a self-similar s, the columns leave out what the rows do, mirrored.
-        mirrored = problem.row_excluded.transposed()
-        self.column_excluded = mirrored if self.self_similar else problem.column_excluded
-        if not self.two_sided:
-            self.column_excluded = nothing_excluded(problem.query.device)
-        self.shared = self.two_sided and self.column_excluded.same_pairs(self.row_excluded)
-        dtype = problem.query.dtype
-        self.kind, self.precision = _kind_and_precision(dtype)
-        # float16 cannot hold a softmax over many columns; TF32 holds float16 exactly.
-        self.second_precision = "tf32" if dtype == torch.float16 else self.precision
-        self.bounded = False
-
-    @property
-    def two_sided(self) -> bool:
-        """Whether a block above the diagonal serves its rows and its columns."""
-        return self.columns or self.self_similar
-
-
-def _kind_and_precision(dtype: torch.dtype) -> tuple[str, str]:
-    if dtype in (torch.float16, torch.bfloat16):
-        return "16-bit", "ieee"
-    if dtype == torch.float64:
-        return "float64", "ieee"
-    return ("tf32", "tf32") if _tf32_allowed() else ("ieee", "ieee")
-
-
-def _tf32_allowed() -> bool:
-    matmul = torch.backends.cuda.matmul
-    # torch 2.9 renamed the switch and refuses the old name once the new one was used.
-    if hasattr(matmul, "fp32_precision"):
-        return bool(matmul.fp32_precision == "tf32")
-    return bool(matmul.allow_tf32)
-
-
 @dataclass(frozen=True)
 class _Side:
-    """One side of s: its rows, its bias as candidates, and what its own sums left and receive."""
+    """One side of s: its rows, its bias as candidates, and what belongs to its own sums."""
 
     rows: Tensor
     bias: Tensor | None
-    sums: Tensor | None
-    gradient: Tensor | None
+    level: Tensor | None
+    share: Tensor | None
     excluded: Exclusion
 
+    @property
+    def summed(self) -> bool:
+        return self.share is not None
 
-class _TritonLogSumExp(torch.autograd.Function):
-    @staticmethod
-    def forward(
-        ctx: Any,
-        query: Tensor,
-        key: Tensor | None,
+    def transposed(self) -> _Side:
+        """The side with its exclusion in the coordinates of the other side."""
+        return _Side(self.rows, self.bias, self.level, self.share, self.excluded.transposed())
+
+
+class _TritonPasses:
+    def __init__(self, problem: Problem, tile: int) -> None:
+        self._kernels = _kernels(problem.query)
+        self._problem, self._shape, self._tile = problem, problem.shape, tile
+        self._two_sided = problem.columns or problem.key is None
+        self._row_excluded = problem.row_excluded
+        self._column_excluded = nothing_excluded(problem.query.device)
+        if self._two_sided:
+            self._column_excluded = problem.mirrored_exclusion()
+        self._shared = self._column_excluded.same_pairs(self._row_excluded)
+        self._bounded = self._reduced = False
+
+    def forward(self, operands: Operands) -> Sums:
+        in_range = bounded.is_bounded(operands)
+        # Biases differ between the sides, so that one exponential cannot serve both.
+        self._bounded = in_range and operands.query_bias is None and operands.key_bias is None
+        self._reduced = in_range and self._problem.reduced_precision
+        query, precision, kind = self._rounded(operands.query)
+        key = query if operands.self_similar else self._rounded(operands.key)[0]
+        shape, like = self._shape, operands.scale
+        blocks = forward_blocks(kind, query.shape[1], self._tile)
+        grid = _Grid.of(shape, blocks, operands.self_similar, self._two_sided)
+        cut = Cut(shape, blocks.rows, blocks.columns, grid.columns_per_stripe)
+        excluded = self._excluded(
+            self._row_excluded,
+            self._column_excluded if self._two_sided else None,
+            cut,
+            triangle=operands.self_similar,
+        )
+
+        slots = grid.column_stripes + (1 if operands.self_similar else 0)
+        sums = like.new_zeros((slots, shape[0]))
+        maxima = None if self._bounded else torch.full_like(sums, -torch.inf)
+        column_sums, column_maxima = sums, maxima
+        if not operands.self_similar:
+            column_sums = like.new_zeros((grid.row_stripes, shape[1] if self._two_sided else 0))
+            column_maxima = None if self._bounded else torch.full_like(column_sums, -torch.inf)
+        arguments: list[Argument] = [
+            *(query, query.stride(0), shape[0], key, key.stride(0), shape[1], query.shape[1]),
+            *(like * LOG2_E, _base_two(operands.query_bias), _base_two(operands.key_bias)),
+            *excluded,
+            *(maxima, sums, column_maxima, column_sums),
+            *(grid.rows_per_stripe, grid.columns_per_stripe),
+            *(grid.row_stripes, grid.column_stripes),
+        ]
+        with _on_device(query):
+            self._kernels.forward_kernel[(grid.programs,)](
+                *arguments,
+                ROWS=blocks.rows,
+                COLUMNS=blocks.columns,
+                FEATURES=blocks.features,
+                WHOLE=blocks.whole,
+                SELF_SIMILAR=operands.self_similar,
+                TWO_SIDED=self._two_sided,
+                BOUNDED=self._bounded,
+                SHARED=self._shared,
+                PRECISION=precision,
+                num_warps=blocks.warps,
+                num_stages=blocks.stages,
+                enable_fp_fusion=True,
+            )
+        rows = _merged(maxima, sums)
+        if operands.self_similar:
+            return Sums(rows, rows)
+        return Sums(rows, _merged(column_maxima, column_sums) if self._two_sided else None)
+
+    def backward(self, operands: Operands, sums: Sums, upstream: Sums, out: Gradients) -> None:
+        query = self._rounded(operands.query)[0]
+        first = _Side(
+            query,
+            operands.query_bias,
+            *self._levels(sums.rows, upstream.rows),
+            self._row_excluded,
+        )
+        if operands.self_similar:
+            mirrored = _Side(
+                query, operands.key_bias, first.level, first.share, self._column_excluded
+            )
+            self._strips(first, mirrored, operands.scale, out.query, out.key_bias)
+            return
+        second = _Side(
+            self._rounded(operands.key)[0],
+            operands.key_bias,
+            *self._levels(sums.columns, upstream.columns),
+            self._column_excluded,
+        )
+        self._strips(first, second, operands.scale, out.query, out.query_bias)
+        self._strips(second.transposed(), first.transposed(), operands.scale, out.key, out.key_bias)
+
+    def _strips(
+        self,
+        own: _Side,
+        other: _Side,
         scale: Tensor,
-        query_bias: Tensor | None,
-        key_bias: Tensor | None,
-        plan: _Plan,
-    ) -> tuple[Tensor, Tensor | None]:
-        plan.bounded = _is_bounded(query, key, scale, query_bias, key_bias)
-        rows, columns = _forward(query, key, scale, query_bias, key_bias, plan)
-        ctx.save_for_backward(query, key, scale, query_bias, key_bias, rows, columns)
-        ctx.plan = plan
-        return rows, columns
-
-    @staticmethod
-    @differentiable_once
-    def backward(
-        ctx: Any, row_gradient: Tensor, column_gradient: Tensor | None
-    ) -> tuple[Tensor | None, ...]:
-        query, key, scale, query_bias, key_bias, rows, columns = ctx.saved_tensors
-        plan: _Plan = ctx.plan
-        wanted = ctx.needs_input_grad
-        # Gradients are carried relative to the largest one, so that a tiny loss
-        # weight does not push their products into denormal numbers.
-        unit = row_gradient.abs().max()
-        if column_gradient is not None and columns is not None:
-            unit = torch.maximum(unit, column_gradient.abs().max())
-        unit = torch.where(unit == 0, 1.0, unit)
-        rows_side = _Side(query, query_bias, rows, row_gradient / unit, plan.row_excluded)
-        if plan.self_similar:
-            own = _Side(query, key_bias, rows, row_gradient / unit, plan.row_excluded)
-            mirrored = _Side(query, key_bias, rows, row_gradient / unit, plan.column_excluded)
-            need = wanted[0] or wanted[2]
-            query_gradient, bias_gradient = _strips(own, mirrored, scale, plan, need, wanted[4])
-            key_gradient = query_bias_gradient = None
-        else:
-            if columns is None or column_gradient is None:
-                columns = column_gradient = None
-            else:
-                column_gradient = column_gradient / unit
-            columns_side = _Side(key, key_bias, columns, column_gradient, plan.column_excluded)
-            need = wanted[0] or wanted[2]
-            query_gradient, query_bias_gradient = _strips(
-                rows_side, columns_side, scale, plan, need, wanted[3]
-            )
-            key_gradient, bias_gradient = _strips(
-                _transposed(columns_side), _transposed(rows_side), scale, plan, wanted[1], wanted[4]
-            )
-
-        scale_gradient = None
-        if wanted[2] and query_gradient is not None:
-            # sum_ij R_ij <q_i, k_j> = <dq, q>; a self-similar dq holds both roles.
-            scale_gradient = (query_gradient * query).sum() * unit
-            if plan.self_similar:
-                scale_gradient = scale_gradient / 2
-        query_gradient = query_gradient if wanted[0] else None
-        for embedding in (query_gradient, key_gradient):
-            if embedding is not None:
-                embedding.mul_(scale * unit)
-        for bias in (query_bias_gradient, bias_gradient):
-            if bias is not None:
-                bias.mul_(unit)
-        return (
-            None if query_gradient is None else query_gradient.to(query.dtype),
-            None if key_gradient is None else key_gradient.to(query.dtype),
-            scale_gradient,
-            query_bias_gradient,
-            bias_gradient,
-            None,
+        gradient: Tensor | None,
+        bias_gradient: Tensor | None,
+    ) -> None:
+        """Fill in the gradients of the own rows and of the own bias."""
+        if (gradient is None and bias_gradient is None) or not (own.summed or other.summed):
+            return
+        (count, width), others = own.rows.shape, other.rows.shape[0]
+        _, precision, kind = self._rounded(own.rows)
+        blocks = backward_blocks(kind, width, self._tile)
+        outputs = 1 if gradient is None else max(1, -(-width // blocks.output))
+        row_blocks = -(-count // blocks.rows)
+        # Split the other side where the own side has few blocks, as long as the partial
+        # gradients take no more room than the embeddings of both sides do a few times.
+        split = min(-(-PROGRAMS // (row_blocks * outputs)), 4 * (count + others) // count)
+        per_stripe = _per_stripe(others, split, blocks.columns)
+        stripes = -(-others // per_stripe)
+        cut = Cut((count, others), blocks.rows, blocks.columns, per_stripe)
+        excluded = self._excluded(
+            own.excluded if own.summed else None, other.excluded if other.summed else None, cut
         )
 
+        def parts(total: Tensor | None) -> Tensor | None:
+            if total is None or stripes == 1:
+                return total
+            return total.new_empty((stripes, *total.shape))
 
-def _transposed(side: _Side) -> _Side:
-    return _Side(side.rows, side.bias, side.sums, side.gradient, side.excluded.transposed())
+        partial, partial_bias = parts(gradient), parts(bias_gradient)
+        arguments: list[Argument] = [
+            *(own.rows, own.rows.stride(0), count, other.rows, other.rows.stride(0), others, width),
+            *(scale * LOG2_E, _base_two(own.bias), _base_two(other.bias)),
+            *(own.level, own.share, other.level, other.share),
+            *excluded,
+            *(partial, partial_bias, per_stripe, stripes),
+        ]
+        with _on_device(own.rows):
+            self._kernels.gradient_kernel[(row_blocks, stripes, outputs)](
+                *arguments,
+                ROWS=blocks.rows,
+                COLUMNS=blocks.columns,
+                FEATURES=blocks.features,
+                OUTPUT=blocks.output,
+                WHOLE=blocks.whole,
+                BOUNDED=self._bounded,
+                SHARED=self._shared and own.summed and other.summed,
+                PRECISION=precision,
+                num_warps=blocks.warps,
+                num_stages=blocks.stages,
+                enable_fp_fusion=True,
+            )
+        for total, part in ((gradient, partial), (bias_gradient, partial_bias)):
+            if total is not None and part is not None and stripes > 1:
+                torch.sum(part, 0, out=total)
+
+    def _excluded(
+        self, own: Exclusion | None, other: Exclusion | None, cut: Cut, *, triangle: bool = False
+    ) -> list[Argument]:
+        """What a kernel needs to know of the exclusions of the sums that it serves."""
+        if self._shared and own is not None:
+            other = None
+        laid_out = [
+            KernelExclusion() if one is None else KernelExclusion.of(one, cut, triangle=triangle)
+            for one in (own, other)
+        ]
+        present = [
+            part for part, one in zip(laid_out, (own, other), strict=True) if one is not None
+        ]
+        return [*laid_out[0].arguments(), *laid_out[1].arguments(), cut.limits(present)]
+
+    def _rounded(self, rows: Tensor) -> tuple[Tensor, str, str]:
+        """Embeddings as the kernels read them, Triton's name of their precision, and ours."""
+        if rows.dtype == torch.float64:
+            return _aligned(rows), "ieee", "float64"
+        if self._reduced or rows.dtype == torch.bfloat16:
+            return _aligned(rows.to(torch.bfloat16)), "ieee", "bfloat16"
+        kind = "tf32" if _tf32_allowed() else "ieee"
+        return _aligned(rows), kind, kind
+
+    def _levels(
+        self, log_sum: Tensor | None, gradient: Tensor | None
+    ) -> tuple[Tensor | None, Tensor | None]:
+        """Sums in base 2 and gradients; if bounded none and g e^-L."""
+        if log_sum is None or gradient is None:
+            return None, None
+        if self._bounded:
+            share = bounded.share(gradient, log_sum, log_sum.new_zeros(()))
+            return None, share.contiguous()
+        level, gradient = running.guarded(log_sum, gradient)
+        return level * LOG2_E, gradient.contiguous()
 
 
-def _is_bounded(
-    query: Tensor,
-    key: Tensor | None,
-    scale: Tensor,
-    query_bias: Tensor | None,
-    key_bias: Tensor | None,
-) -> bool:
-    # By Cauchy-Schwarz. Biases would need a second exponential anyway.
-    if query_bias is not None or key_bias is not None:
-        return False
-    longest = [
-        torch.linalg.vector_norm(side, dim=1, dtype=scale.dtype).max()
-        for side in (query, query if key is None else key)
-    ]
-    return bool(longest[0] * longest[1] * scale <= _LIMIT[scale.dtype])
+@dataclass(frozen=True)
+class _Grid:
+    """The stripes of the forward kernel, whole blocks each.
+
+    The partial sums stay linear: a side has at most `STRIPES` stripes, or its
+    stripes hold few rows and there are about `PROGRAMS` crossings in all.
+    """
+
+    rows_per_stripe: int
+    columns_per_stripe: int
+    row_stripes: int
+    column_stripes: int
+    programs: int
+
+    @classmethod
+    def of(
+        cls, shape: tuple[int, int], blocks: Blocks, self_similar: bool, two_sided: bool
+    ) -> _Grid:
+        rows = _per_stripe(shape[0], STRIPES, blocks.rows) if two_sided else blocks.rows
+        row_stripes = -(-shape[0] // rows)
+        if self_similar:
+            crossings = row_stripes * (row_stripes + 1) // 2
+            return cls(rows, rows, row_stripes, row_stripes, crossings)
+        columns = _per_stripe(shape[1], -(-PROGRAMS // row_stripes), blocks.columns)
+        column_stripes = -(-shape[1] // columns)
+        return cls(rows, columns, row_stripes, column_stripes, row_stripes * column_stripes)
 
 
-def _forward(
-    query: Tensor,
-    key: Tensor | None,
-    scale: Tensor,
-    query_bias: Tensor | None,
-    key_bias: Tensor | None,
-    plan: _Plan,
-) -> tuple[Tensor, Tensor | None]:
-    kernels = _kernels(query)
-    shape, blocks = plan.shape, triton_blocks.forward_blocks(plan.kind, query.shape[1], plan.tile)
-    left = _aligned(query)
-    right = left if key is None else _aligned(key)
-    grid = _Grid.of(shape, blocks, plan)
-    triangle = blocks.rows if plan.self_similar else None
-    row_excluded = kernel_exclusion(plan.row_excluded, shape, triangle)
-    column_excluded = _NOTHING
-    if plan.two_sided and not plan.shared:
-        column_excluded = kernel_exclusion(plan.column_excluded, shape, triangle)
-
-    slots = grid.column_stripes + (1 if plan.self_similar else 0)
-    sums = scale.new_zeros((slots, shape[0]))
-    maxima = None if plan.bounded else torch.full_like(sums, -torch.inf)
-    column_sums, column_maxima = sums, maxima
-    if not plan.self_similar:
-        column_sums = scale.new_zeros((grid.row_stripes, shape[1] if plan.columns else 0))
-        column_maxima = None if plan.bounded else torch.full_like(column_sums, -torch.inf)
-    if plan.self_similar:
-        query_bias = key_bias
-    cut = (blocks.rows, blocks.columns, grid.columns_per_stripe, grid.column_stripes)
-    arguments: list[Argument] = [
-        left,
-        left.stride(0),
-        shape[0],
-        right,
-        right.stride(0),
-        shape[1],
-        query.shape[1],
-        scale * LOG2_E,
-        _base_two(query_bias),
-        _base_two(key_bias),
-        *row_excluded.arguments(shape, *cut),
-        *column_excluded.arguments(shape, *cut),
-        maxima,
-        sums,
-        column_maxima,
-        column_sums,
-        grid.rows_per_stripe,
-        grid.columns_per_stripe,
-        grid.row_stripes,
-        grid.column_stripes,
-    ]
-    with _on_device(query):
-        kernels.forward_kernel[(grid.programs,)](
-            *arguments,
-            ROWS=blocks.rows,
-            COLUMNS=blocks.columns,
-            FEATURES=blocks.features,
-            WHOLE=blocks.whole,
-            SELF_SIMILAR=plan.self_similar,
-            TWO_SIDED=plan.two_sided,
-            BOUNDED=plan.bounded,
-            SHARED=plan.shared,
-            PRECISION=plan.precision,
-            num_warps=blocks.warps,
-            num_stages=blocks.stages,
-        )
-    rows = _merged(maxima, sums)
-    if plan.self_similar or not plan.columns:
-        return rows, None
-    return rows, _merged(column_maxima, column_sums)
+def _per_stripe(length: int, stripes: int, block: int) -> int:
+    """Positions per stripe, whole blocks, so that there are at most `stripes`."""
+    blocks = -(-length // block)
+    return -(-blocks // max(1, stripes)) * block
 
 
 def _merged(maxima: Tensor | None, sums: Tensor) -> Tensor:
-    """Log-sum-exp, in natural units, of partial sums (slots, rows) in base 2."""
+    """Log-sum-exp in natural units from partial sums (slots, rows) in base 2."""
     if maxima is None:
         return sums.sum(0).log_()
     highest = maxima.amax(0)
@@ -330,130 +337,12 @@ def _merged(maxima: Tensor | None, sums: Tensor) -> Tensor:
     return total.log_().add_(highest / LOG2_E)
 
 
-@dataclass(frozen=True)
-class _Grid:
-    rows_per_stripe: int
-    columns_per_stripe: int
-    row_stripes: int
-    column_stripes: int
-    programs: int
-
-    @classmethod
-    def of(cls, shape: tuple[int, int], blocks: triton_blocks.Blocks, plan: _Plan) -> _Grid:
-        """Stripes of whole blocks; see `triton_kernels.forward_kernel`.
-
-        The partial sums stay linear: there are at most `STRIPES` stripes of a
-        side, or fewer than `PROGRAMS` in all of them.
-        """
-        wanted = triton_blocks.PROGRAMS
-        if plan.self_similar:
-            rows = _per_stripe(shape[0], triton_blocks.STRIPES, blocks.rows)
-            stripes = -(-shape[0] // rows)
-            return cls(rows, rows, stripes, stripes, stripes * (stripes + 1) // 2)
-        rows = blocks.rows
-        if plan.columns:
-            rows = _per_stripe(shape[0], triton_blocks.STRIPES, blocks.rows)
-        row_stripes = -(-shape[0] // rows)
-        columns = _per_stripe(shape[1], -(-wanted // row_stripes), blocks.columns)
-        column_stripes = -(-shape[1] // columns)
-        return cls(rows, columns, row_stripes, column_stripes, row_stripes * column_stripes)
-
-
-def _per_stripe(length: int, stripes: int, block: int) -> int:
-    """Positions per stripe, whole blocks, so that there are at most `stripes`."""
-    return -(-(-(-length // block)) // stripes) * block
-
-
-def _strips(
-    own: _Side, other: _Side, scale: Tensor, plan: _Plan, matrix: bool, bias: bool
-) -> tuple[Tensor | None, Tensor | None]:
-    """Gradients of the own rows (without the factor scale) and of the own bias."""
-    if not (matrix or bias):
-        return None, None
-    kernels = _kernels(own.rows)
-    count, width = own.rows.shape
-    others = other.rows.shape[0]
-    shape = (count, others)
-    blocks = triton_blocks.backward_blocks(plan.kind, width, plan.tile)
-    left, right = _aligned(own.rows), _aligned(other.rows)
-    outputs = -(-width // blocks.output) if matrix else 1
-    row_blocks = -(-count // blocks.rows)
-    # Split the other side where the own side has few blocks, as long as the partial
-    # gradients take no more room than the embeddings of both sides do a few times.
-    split = min(-(-triton_blocks.PROGRAMS // (row_blocks * outputs)), 4 * (count + others) // count)
-    per_stripe = _per_stripe(others, max(1, split), blocks.columns)
-    stripes = -(-others // per_stripe)
-
-    gradient = scale.new_empty((stripes, count, width)) if matrix else None
-    bias_gradient = scale.new_empty((stripes, count)) if bias else None
-    own_excluded = other_excluded = _NOTHING
-    if own.gradient is not None:
-        own_excluded = kernel_exclusion(own.excluded, shape)
-    if other.gradient is not None and not (plan.shared and own.gradient is not None):
-        other_excluded = kernel_exclusion(other.excluded, shape)
-    shared = plan.shared and own.gradient is not None and other.gradient is not None
-    cut = (blocks.rows, blocks.columns, per_stripe, stripes)
-    arguments: list[Argument] = [
-        left,
-        left.stride(0),
-        count,
-        right,
-        right.stride(0),
-        others,
-        width,
-        scale * LOG2_E,
-        _base_two(own.bias),
-        _base_two(other.bias),
-        *_levels(own, plan.bounded),
-        *_levels(other, plan.bounded),
-        *own_excluded.arguments(shape, *cut),
-        *other_excluded.arguments(shape, *cut),
-        gradient,
-        bias_gradient,
-        per_stripe,
-        stripes,
-    ]
-    with _on_device(left):
-        kernels.strip_kernel[(row_blocks, stripes, outputs)](
-            *arguments,
-            ROWS=blocks.rows,
-            COLUMNS=blocks.columns,
-            FEATURES=blocks.features,
-            OUTPUT=blocks.output,
-            WHOLE=blocks.whole,
-            BOUNDED=plan.bounded,
-            SHARED=shared,
-            PRECISION=plan.precision,
-            SECOND_PRECISION=plan.second_precision,
-            num_warps=blocks.warps,
-            num_stages=blocks.stages,
-        )
-    return _total(gradient), _total(bias_gradient)
-
-
-def _total(partial: Tensor | None) -> Tensor | None:
-    if partial is None:
-        return None
-    return partial[0] if partial.shape[0] == 1 else partial.sum(0)
-
-
-def _levels(side: _Side, bounded: bool) -> tuple[Tensor | None, Tensor | None]:
-    """Sums in base 2 and upstream gradients; bounded: None and g 2^-L. Empty rows give 0."""
-    if side.sums is None or side.gradient is None:
-        return None, None
-    empty = torch.isneginf(side.sums)
-    if bounded:
-        return None, torch.where(empty, 0.0, side.gradient * (-side.sums).exp())
-    level = (side.sums * LOG2_E).masked_fill_(empty, torch.inf)
-    return level, torch.where(empty, 0.0, side.gradient).contiguous()
-
-
 def _base_two(bias: Tensor | None) -> Tensor | None:
     return None if bias is None else bias * LOG2_E
 
 
 def _aligned(matrix: Tensor) -> Tensor:
-    """Rows that start at multiples of 16 bytes and are contiguous: a copy where they are not."""
+    """Rows that are contiguous and start at multiples of 16 bytes; a copy where they are not."""
     unit = 16 // matrix.element_size()
     aligned = matrix.stride(0) % unit == 0 and matrix.data_ptr() % 16 == 0
     if matrix.stride(1) == 1 and aligned:
@@ -464,8 +353,13 @@ def _aligned(matrix: Tensor) -> Tensor:
     return padded[:, :width]
 
 
-def _on_device(like: Tensor) -> Any:
+def _tf32_allowed() -> bool:
+    matmul = torch.backends.cuda.matmul
+    # torch 2.9 renamed the switch and refuses the old name once the new one was used.
+    if hasattr(matmul, "fp32_precision"):
+        return bool(matmul.fp32_precision == "tf32")
+    return bool(matmul.allow_tf32)
+
+
+def _on_device(like: Tensor) -> AbstractContextManager[object]:
     return torch.cuda.device_of(like)
-
-
-_NOTHING = KernelExclusion(None, None, None)

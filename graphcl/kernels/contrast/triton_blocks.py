@@ -1,18 +1,23 @@
 """Block sizes of the Triton kernels: a table instead of a search at run time.
 
-Not yet measured on a GPU; chosen by counting for a Hopper multiprocessor
-(H100: 132 of them, 227 kB of shared memory, 64k registers each):
+Not yet measured on a GPU; chosen by counting for a Hopper multiprocessor (H100:
+132 of them, 227 kB of shared memory and 64k registers each), and by what the
+compiler reports for it (tensor-core instructions, no or next to no registers
+spilled, shared memory as below):
 
-- A block of ROWS owned rows is read once and each block of COLUMNS passes by,
-  so a forward pass does ROWS operations per byte of a 16-bit column block and a
-  backward pass twice as many. The second-level cache feeds the tensor cores
-  from about 180 on: 256 rows forward, 128 backward.
-- Owned rows and `stages` column blocks lie in shared memory; products, sums and
-  (backward) ROWS x OUTPUT of the gradient lie in registers. A block of either is
-  halved until both fit: 8 warps hold 128 x 256 float32 in 128 registers each.
-- TF32 has 4 bytes per number: half as many rows and columns.
-- "ieee" float32 and float64 run on the ordinary units, whose operands live in
-  registers: small blocks and few features at a time.
+- A block of owned rows is read once and blocks of columns pass by: ROWS
+  operations per byte of a bfloat16 column block forward, twice as many backward.
+  The second-level cache feeds the tensor cores from about 180 on: 256 rows
+  forward, 128 backward. TF32 has four bytes per number; half the rows fit.
+- The owned rows and `stages` column blocks lie in shared memory: 256 x 256 and
+  2 x 64 x 256 of bfloat16 take 192 kB. Logits and (backward) ROWS x OUTPUT of the
+  gradient lie in registers: 8 warps hold 128 x 256 in 128 registers a thread,
+  which leaves 64 columns for the logits.
+- Features that do not fit at once are taken in parts, and a program of the
+  backward kernel then computes `output` features of the gradient.
+- "ieee" float32 runs on the ordinary units, whose operands lie in registers:
+  small blocks, few features at a time. So does float64 where there are no tensor
+  cores for it.
 """
 
 from __future__ import annotations
@@ -49,22 +54,22 @@ class Blocks:
 
 # (padded width up to which it holds, rows, columns, warps, stages) by kind of product.
 _FORWARD: dict[str, tuple[tuple[int, int, int, int, int], ...]] = {
-    "16-bit": ((128, 256, 64, 8, 3), (256, 256, 64, 8, 2)),
+    "bfloat16": ((128, 256, 64, 8, 3), (256, 256, 64, 8, 2)),
     "tf32": ((128, 128, 64, 8, 3), (256, 128, 32, 8, 2)),
 }
 _BACKWARD: dict[str, tuple[tuple[int, int, int, int, int], ...]] = {
-    "16-bit": ((128, 128, 64, 8, 3), (256, 128, 64, 8, 2)),
+    "bfloat16": ((128, 128, 64, 8, 3), (256, 128, 64, 8, 2)),
     "tf32": ((64, 128, 64, 8, 3), (128, 64, 64, 4, 2), (256, 64, 32, 8, 2)),
 }
 # (rows, columns, features at a time, warps, stages) where the features do not fit at once.
 _CHUNKED: dict[str, tuple[int, int, int, int, int]] = {
-    "16-bit": (128, 64, 64, 8, 3),
+    "bfloat16": (128, 64, 64, 8, 3),
     "tf32": (64, 64, 32, 8, 3),
     "ieee": (64, 64, 16, 4, 2),
     "float64": (32, 32, 16, 4, 1),
 }
 # Features of the gradient per program where they do not fit at once.
-_OUTPUT = {"16-bit": 256, "tf32": 256, "ieee": 64, "float64": 32}
+_OUTPUT = {"bfloat16": 256, "tf32": 256, "ieee": 64, "float64": 32}
 
 
 def forward_blocks(kind: str, width: int, tile: int) -> Blocks:
@@ -73,7 +78,7 @@ def forward_blocks(kind: str, width: int, tile: int) -> Blocks:
 
 
 def backward_blocks(kind: str, width: int, tile: int) -> Blocks:
-    """Blocks of the strip kernel; no side of a block is above `tile` (16 at least)."""
+    """Blocks of the gradient kernel; no side of a block is above `tile` (16 at least)."""
     return _limited(_blocks(_BACKWARD, kind, width), tile)
 
 
