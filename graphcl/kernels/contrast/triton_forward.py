@@ -188,25 +188,39 @@ def forward_kernel(
                 column_count,
                 COLUMNS,
             )
-            mirrored = without_ids(
-                mirrored,
-                float("-inf"),
-                column_left,
-                column_right_ids,
-                column_group,
-                column_right_groups,
-                first,
-                column_count,
-                COLUMNS,
-            )
+            if SHARED and TWO_SIDED and not BOUNDED:
+                mirrored = without_ids(
+                    mirrored,
+                    float("-inf"),
+                    row_left,
+                    row_right_ids,
+                    row_group,
+                    row_right_groups,
+                    first,
+                    column_count,
+                    COLUMNS,
+                )
+            elif not SHARED:
+                mirrored = without_ids(
+                    mirrored,
+                    float("-inf"),
+                    column_left,
+                    column_right_ids,
+                    column_group,
+                    column_right_groups,
+                    first,
+                    column_count,
+                    COLUMNS,
+                )
             if row_pairs is not None:
                 if first == row_next:
+                    rounds = tl.load(row_block_rounds + row_place)
                     logits = without_listed(
                         logits,
                         float("-inf"),
                         row_pairs,
                         row_pair_columns,
-                        tl.load(row_block_rounds + row_place),
+                        rounds,
                         row_search_steps,
                         row_first,
                         row_count,
@@ -214,6 +228,20 @@ def forward_kernel(
                         ROWS,
                         COLUMNS,
                     )
+                    if SHARED and TWO_SIDED and not BOUNDED:
+                        mirrored = without_listed(
+                            mirrored,
+                            float("-inf"),
+                            row_pairs,
+                            row_pair_columns,
+                            rounds,
+                            row_search_steps,
+                            row_first,
+                            row_count,
+                            first,
+                            ROWS,
+                            COLUMNS,
+                        )
                     row_place += 1
                     row_next = next_block(row_block_columns, row_place, row_last)
             if column_pairs is not None:

@@ -109,7 +109,9 @@ def test_self_similarity_equals_dense(count: int, biased: bool, spread: float) -
 
 @runs_kernels
 @SPREADS
-@pytest.mark.parametrize("excluded", ["ids", "equal ids", "positive", "listed", "groups", "all"])
+@pytest.mark.parametrize(
+    "excluded", ["ids", "own ids", "equal ids", "positive", "listed", "groups", "all"]
+)
 @pytest.mark.parametrize("itself", [True, False], ids=["itself", "key"])
 def test_exclusions_equal_dense(itself: bool, excluded: str, spread: float) -> None:
     rows, columns = 37, (37 if itself else 45)
@@ -118,6 +120,10 @@ def test_exclusions_equal_dense(itself: bool, excluded: str, spread: float) -> N
     if excluded in ("ids", "all"):
         # Repeated, and with two sides that differ: a mirror image excludes other pairs.
         options |= {"row_ids": integers(9, rows), "column_ids": integers(11, columns, seed=1)}
+    if excluded == "own ids":
+        # The same on both sides, and so is the mirror image.
+        ids = integers(9, columns)
+        options |= {"row_ids": ids[:rows], "column_ids": ids}
     if excluded == "equal ids":
         # More pairs than are listed: compared block by block. Row 3 keeps all columns.
         ids = torch.zeros(rows, dtype=torch.long, device=DEVICE)
@@ -142,8 +148,8 @@ def test_exclusions_equal_dense(itself: bool, excluded: str, spread: float) -> N
 @runs_kernels
 @SPREADS
 @pytest.mark.parametrize("biased", [False, True])
-@pytest.mark.parametrize("masked", [False, True])
-def test_both_directions_equal_dense(masked: bool, biased: bool, spread: float) -> None:
+@pytest.mark.parametrize("masked", ["", "ids", "ids groups decoupled"])
+def test_both_directions_equal_dense(masked: str, biased: bool, spread: float) -> None:
     results = []
     for backend in ("triton", "dense"):
         first, second = random(44, 9), random(30, 9, seed=1)
@@ -152,12 +158,19 @@ def test_both_directions_equal_dense(masked: bool, biased: bool, spread: float) 
         if biased:
             leaves += [random(44, seed=2), random(30, seed=3)]
             options |= {"first_bias": leaves[3], "second_bias": leaves[4]}
-        if masked:
+        if "ids" in masked:
+            # Both directions leave out the same pairs, unless decoupled.
             options |= {
                 "first_ids": integers(5, 44, seed=4),
                 "second_ids": integers(6, 30, seed=5),
+            }
+        if "groups" in masked:
+            options |= {
                 "first_groups": integers(2, 44, seed=6),
                 "second_groups": integers(2, 30, seed=7),
+            }
+        if "decoupled" in masked:
+            options |= {
                 "first_positive": integers(30, 44, seed=8),
                 "second_positive": integers(44, 30, seed=9),
                 "decoupled": True,
@@ -380,6 +393,7 @@ def test_without_triton_the_other_backends_work_and_the_error_says_so() -> None:
 import sys
 sys.modules["triton"] = None
 import torch
+from graphcl.errors import ArgumentError
 from graphcl.kernels.contrast import contrast
 contrast(torch.randn(9, 3), scale=1.0, backend="tiles")
 try:
