@@ -98,7 +98,7 @@ def test_continuous_condition_is_the_inverse_of_its_kernel(
 def test_indicators_as_features_are_ids(loops: Any, form: str) -> None:
     z1, z2 = loops.random(2, 300, 4)
     ids = torch.arange(300) % 7
-    loss = KernelConditional(0.2, form, reduction="none")
+    loss = KernelConditional(0.2, form=form, reduction="none")
     indicators = torch.nn.functional.one_hot(ids).double()
     torch.testing.assert_close(loss(z1, z2, indicators), loss(z1, z2, ids))
 
@@ -127,7 +127,7 @@ def test_fair_form_ignores_nodes_of_other_conditions(loops: Any) -> None:
 @pytest.mark.parametrize("temperature", [1e-3, 10.0])
 def test_nodes_without_companions_stay_finite(loops: Any, form: str, temperature: float) -> None:
     z1, z2 = (part.float().requires_grad_() for part in loops.random(2, 5, 3))
-    loss = KernelConditional(temperature, form, reduction="none")
+    loss = KernelConditional(temperature, form=form, reduction="none")
     # Ids that are all different; and features whose every weight is clipped or 0.
     for condition in (torch.arange(5), torch.eye(5), -torch.eye(5)):
         values = loss(z1, z2, condition)

@@ -121,7 +121,7 @@ def test_scores_are_all_positives_against_all_negatives(loops: Any) -> None:
 def test_mistakes_are_named() -> None:
     with pytest.raises(ArgumentError, match="unknown form 'all'; allowed: global, row"):
         MannWhitney(form="all")
-    with pytest.raises(ArgumentError, match="knots must be at least 2; got 1"):
+    with pytest.raises(ArgumentError, match="knots must be an integer of at least 2; got 1"):
         MannWhitney(knots=1)
     with pytest.raises(ArgumentError, match=r"positive_scores must be \(P,\)"):
         mann_whitney_of_scores(torch.ones(2, 2), torch.ones(2))
