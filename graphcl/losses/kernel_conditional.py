@@ -123,6 +123,9 @@ def _weight_root(features: Tensor, regularisation: float) -> Tensor:
     # With Φ = U S Vᵀ, W = U S² / (S² + λ) Uᵀ: no matrix to invert, which large
     # features of dependent columns would make singular up to roundings.
     left, singular, _ = torch.linalg.svd(features.detach().double(), full_matrices=False)
+    # What is left of dependent columns are roundings, which may be larger than λ.
+    noise = max(features.shape) * torch.finfo(singular.dtype).eps
+    singular = singular * (singular > noise * singular[:1])
     return left * (singular / torch.hypot(singular, singular.new_tensor(regularisation**0.5)))
 
 

@@ -101,6 +101,12 @@ def test_documents_itself(name: str) -> None:
 
 
 @everyone
+def test_the_overview_names_it(name: str) -> None:
+    overview, _, _ = (graphcl.losses.__doc__ or "").partition("Per-anchor values")
+    assert re.search(rf"\b{name}\b", overview)
+
+
+@everyone
 def test_values_come_before_the_reduction(name: str) -> None:
     inputs = example(name)
     values = LOSSES[name](reduction="none")(*inputs)

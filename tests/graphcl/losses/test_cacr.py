@@ -102,6 +102,11 @@ def test_one_node_has_attraction_only(loops: Any) -> None:
     assert torch.isfinite(z.grad).all()
 
 
+def test_views_come_as_one_tensor_or_as_a_sequence(loops: Any) -> None:
+    views = loops.random(3, 6, 4)
+    assert torch.equal(cacr(list(views)), cacr(views))
+
+
 def test_low_precision_and_strong_weights(loops: Any) -> None:
     z = loops.random(3, 300, 8)
     exact = cacr(z, t_plus=500.0, t_minus=500.0, reduction="none")

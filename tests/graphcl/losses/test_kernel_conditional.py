@@ -136,6 +136,16 @@ def test_nodes_without_companions_stay_finite(loops: Any, form: str, temperature
             assert torch.isfinite(slope).all()
 
 
+def test_large_features_of_dependent_columns_need_no_inverse(loops: Any) -> None:
+    # Their inner products are 1e24 and of rank 1; the ridge of 0.1 is lost among them.
+    z1, z2 = loops.random(2, 8, 3)
+    condition = 1e12 * loops.random(8, 1, seed=1)
+    once = KernelConditional(0.2, reduction="none")(z1, z2, condition)
+    thrice = KernelConditional(0.2, reduction="none")(z1, z2, condition.repeat(1, 3))
+    assert torch.isfinite(once).all()
+    assert torch.allclose(once, thrice, rtol=1e-10)
+
+
 def test_random_features_approach_the_gaussian_kernel(loops: Any) -> None:
     x = loops.random(30, 3)
     exact = torch.exp(-torch.cdist(x, x).square() / (2 * 1.5**2))

@@ -221,11 +221,13 @@ def test_prototypes_of_an_episode_serve_its_batches(loops: Any) -> None:
 
 def test_proto_clip_names_mistakes(loops: Any) -> None:
     z, labels = torch.randn(4, 3), torch.tensor([0, 1, 2, 0])
-    with pytest.raises(ArgumentError, match="assignment must be at least 0 and at most 1"):
+    with pytest.raises(ArgumentError, match="assignment1 must be at least 0 and at most 1"):
         ProtoCLIP()(z, z, labels, labels, torch.randn(2, 3))
     with pytest.raises(ArgumentError, match=r"centroids1 must be \(rows, 3\)"):
         ProtoCLIP()(z, z, labels, labels, torch.randn(3, 2))
-    with pytest.raises(ArgumentError, match=r"translated1 must have a row per cluster of view 2, 3; got 5"):
+    with pytest.raises(
+        ArgumentError, match=r"translated1 must have a row per cluster of view 2, 3; got 5"
+    ):
         ProtoCLIP()(z, z, labels, labels, translated1=torch.randn(5, 3))
     with pytest.raises(ArgumentError, match="target_temperature must lie in"):
         ProtoCLIP(target_temperature=0.0)

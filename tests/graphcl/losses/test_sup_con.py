@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -204,12 +205,19 @@ def test_large_classes_at_extreme_temperatures_match_double_precision(
         ),
         (lambda z: sup_con(z, None, matrix(1.0, 5)), r"positives must be of shape \(6, 6\)"),
         (lambda z: sup_con(z, None, matrix(-1.0, 6)), "at least 0; got -1.0"),
+        (lambda z: sup_con(z, None, torch.eye(6)), "must be Pairs or a SparseMatrix; got Tensor"),
+        (lambda z: sup_con(z, None, weighted(math.nan)), "positives.log_weight must be finite"),
+        (lambda z: sup_con(z, [0] * 6), "labels must be a torch tensor; got list"),
         (lambda z: SupCon(form="middle"), "unknown form 'middle'; allowed: out, in"),
     ],
 )
 def test_wrong_arguments_are_named(call: Callable[[Tensor], object], message: str) -> None:
     with pytest.raises(ArgumentError, match=message):
         call(torch.ones(2, 6, 3))
+
+
+def weighted(log_weight: float) -> Pairs:
+    return Pairs(torch.tensor([0]), torch.tensor([1]), torch.tensor([log_weight]))
 
 
 def matrix(weight: float, size: int) -> SparseMatrix:
@@ -219,3 +227,13 @@ def matrix(weight: float, size: int) -> SparseMatrix:
 
 def far() -> Pairs:
     return Pairs(torch.tensor([0]), torch.tensor([6]))
+
+
+@forms
+def test_views_come_as_one_tensor_or_as_a_sequence(form: str, loops: Any) -> None:
+    views, labels = loops.random(3, 6, 4), torch.tensor([0, 1, 0, 2, 0, 1])
+    expected = sup_con(views, labels, form=form, reduction="none")
+    for sequence in (list(views), tuple(views)):
+        assert torch.equal(sup_con(sequence, labels, form=form, reduction="none"), expected)
+    one = sup_con(views[0], labels, form=form, reduction="none")
+    assert torch.equal(sup_con(views[:1], labels, form=form, reduction="none"), one)
