@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from graphcl.errors import ArgumentError
 from graphcl.kernels.contrast import contrast, log_add_exp
-from graphcl.losses.arguments import check_option, check_reduction, plain, reduce
+from graphcl.losses.arguments import check_option, check_reduction, check_tensor, plain, reduce
 from graphcl.losses.examples import views_and_permutations
 from graphcl.losses.log_scale import number_or_parameter, scale_from_log
 from graphcl.losses.multi_view import Views, unit_views
@@ -167,6 +167,8 @@ def _orders(
         drawn = [torch.randperm(count, generator=generator, device=where) for _ in range(views)]
         return [order.to(device) for order in drawn]
     orders = list(permutations)
+    for order in orders:
+        check_tensor("permutations", order)
     if len(orders) != views or any(tuple(order.shape) != (count,) for order in orders):
         shapes = [tuple(order.shape) for order in orders]
         raise ArgumentError(f"permutations must be {views} of shape ({count},); got {shapes}")
