@@ -357,3 +357,10 @@ def far(z: Tensor) -> Pairs:
 def test_wrong_arguments_are_named(call: Callable[[Tensor], object], message: str) -> None:
     with pytest.raises(ArgumentError, match=message):
         call(views()[0])
+
+
+def test_a_fraction_of_a_hundred_negatives_is_not_rounded_up() -> None:
+    # 0.07 * 100 is 7.000000000000001 in floating point.
+    z1, z2 = views(51)
+    expected = hard_contrastive(z1, z2, hardest=7, reduction="none")
+    assert torch.equal(hard_contrastive(z1, z2, hardest=0.07, reduction="none"), expected)
