@@ -125,7 +125,7 @@ class _TritonPasses:
         in_range = bounded.is_bounded(operands)
         # Biases differ between the sides, so that one exponential cannot serve both.
         self._bounded = in_range and operands.query_bias is None and operands.key_bias is None
-        self._reduced = in_range and self._problem.reduced_precision
+        self._reduced = in_range and self._problem.precision == "medium"
         query, precision, kind = self._rounded(operands.query)
         key = query if operands.self_similar else self._rounded(operands.key)[0]
         shape, like = self._shape, operands.scale
