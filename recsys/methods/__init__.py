@@ -2,7 +2,15 @@
 
 METHODS: dict[str, str] = {
     "popularity": "recsys.methods.popularity:Popularity",
+    "itemknn": "recsys.methods.itemknn:ItemKNN",
+    "ease": "recsys.methods.ease:EASE",
+    "bpr": "recsys.methods.bpr:BPRMF",
+    "directau": "recsys.methods.directau:DirectAU",
     "lightgcn": "recsys.methods.lightgcn:LightGCN",
+    "sgl": "recsys.methods.sgl:SGL",
+    "simgcl": "recsys.methods.simgcl:SimGCL",
+    "xsimgcl": "recsys.methods.xsimgcl:XSimGCL",
+    "ncl": "recsys.methods.ncl:NCL",
     "lightgcl": "recsys.methods.lightgcl:LightGCL",
     "sasrec": "recsys.methods.sasrec:SASRec",
 }
