@@ -23,6 +23,9 @@ def scale_tensor(scale: float | Tensor, like: Tensor) -> Tensor:
 
 def check_finite(name: str, values: Tensor) -> None:
     """Raise `NonFiniteArgumentError` naming the first entry that is NaN or infinite."""
+    # A finite sum has only finite terms, and costs a tenth of looking at each of them.
+    if bool(torch.isfinite(values.detach().sum())):
+        return
     finite = torch.isfinite(values)
     if bool(finite.all()):
         return
