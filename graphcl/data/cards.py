@@ -88,7 +88,12 @@ class DatasetCard(_Strict):
     title: Sentence
     kind: Literal["graph", "interactions"]
     format: Literal[
-        "linqs-parquet", "planetoid", "gnn-benchmark", "recbole-atomic", "movielens-csv"
+        "linqs-parquet",
+        "planetoid",
+        "gnn-benchmark",
+        "recbole-atomic",
+        "movielens-csv",
+        "item-lists",
     ]
     description: Sentence
     homepage: HttpsAddress

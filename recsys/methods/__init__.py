@@ -5,6 +5,7 @@ METHODS: dict[str, str] = {
     "lightgcn": "recsys.methods.lightgcn:LightGCN",
     "lightgcl": "recsys.methods.lightgcl:LightGCL",
     "sasrec": "recsys.methods.sasrec:SASRec",
+    "gru4rec": "recsys.methods.gru4rec:GRU4Rec",
 }
 
 __all__ = ["METHODS"]
