@@ -67,6 +67,7 @@ class NextItem(Task):
             "of the future is trained on; every item but the user's history is ranked"
         ),
     }
+    reads_tables: ClassVar[bool] = True
     baselines: ClassVar[tuple[str, ...]] = ("popularity",)
 
     def load(
