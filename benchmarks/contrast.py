@@ -297,9 +297,10 @@ def compare(
         processor, wall = (statistics.median(column) for column in zip(*runs[name], strict=True))
         memory = peak(objective, name, nodes, dimension, arguments.threads)
         peaks[name] = (nodes, memory)
+        faster = compared["definition"] / compared[name]
         print(
             f"| {size} | {dimension} | {name} | {processor:.3f} | {wall:.3f} "
-            f"| {compared['definition'] / compared[name]:.1f} | {memory:.0f} | {errors[name]:.0e} |",
+            f"| {faster:.1f} | {memory:.0f} | {errors[name]:.0e} |",
             flush=True,
         )
     for name in OBJECTIVES[objective].keys() - variants.keys():
