@@ -15,9 +15,11 @@ _CONTRAST_FUNCTIONS = {
     "contrast_forward_float": 3,
     "contrast_forward_double": 3,
     "contrast_forward_bfloat16": 3,
+    "contrast_forward_bfloat16x3": 3,
     "contrast_backward_float": 2,
     "contrast_backward_double": 2,
     "contrast_backward_bfloat16": 2,
+    "contrast_backward_bfloat16x3": 2,
 }
 
 
@@ -95,7 +97,7 @@ def load_library(name: str) -> ContrastLibrary:
     """The library built for one instruction set; the processor must know it."""
     functions = ctypes.CDLL(str(library_path(name)))
     for function, arguments in _CONTRAST_FUNCTIONS.items():
-        if name != "amx" and function.endswith("bfloat16"):
+        if name != "amx" and "bfloat16" in function:
             continue
         pointer = getattr(functions, function)
         pointer.argtypes = [ctypes.c_void_p] * arguments

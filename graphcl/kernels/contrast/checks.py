@@ -138,11 +138,11 @@ def accumulation_dtype(query: Tensor) -> torch.dtype:
     return torch.float64 if query.dtype == torch.float64 else torch.float32
 
 
-def reduced_precision(query: Tensor) -> bool:
-    """Whether the caller allows products to be computed from bfloat16 roundings."""
+def product_precision(query: Tensor) -> str:
+    """How exact products must be, in torch's words: "highest", "high" or "medium"."""
     if query.dtype == torch.float32:
-        return torch.get_float32_matmul_precision() == "medium"
-    return query.dtype == torch.bfloat16
+        return torch.get_float32_matmul_precision()
+    return "medium" if query.dtype == torch.bfloat16 else "highest"
 
 
 def full_precision(like: Tensor) -> AbstractContextManager[object]:

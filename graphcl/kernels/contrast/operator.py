@@ -21,7 +21,7 @@ from graphcl.kernels.contrast.checks import (
     check_hardness,
     check_positive,
     full_precision,
-    reduced_precision,
+    product_precision,
     scale_tensor,
 )
 from graphcl.kernels.contrast.exclusion import nothing_excluded
@@ -100,8 +100,9 @@ def contrast(
             left alone.
         decoupled: leave the positive out of the denominator (Yeh et al. 2021).
         backend: "dense" (O(M N) memory, twice differentiable), "tiles" (exact,
-            O((M + N) d) memory), "native" (the same in C++, on the CPU), or "auto":
-            dense up to `DENSE_LIMIT` entries, above that the fastest of the others.
+            O((M + N) d) memory), "native" (the same in C++, on the CPU), "triton" (on
+            CUDA devices; not yet measured there), or "auto": dense up to `DENSE_LIMIT`
+            entries, above that the fastest of the others.
         tile: side of a tile in rows. Memory grows with its square.
 
     Returns:
@@ -137,7 +138,7 @@ def contrast(
         # Without log-weights the pairs are as all others.
         listed = None if weights.log_weight is None else weights
 
-    dtype, reduced = accumulation_dtype(query), reduced_precision(query)
+    dtype, precision = accumulation_dtype(query), product_precision(query)
     query = query.to(dtype)
     key = None if key is None else key.to(dtype)
     bias = None if column_bias is None else column_bias.to(dtype)
@@ -158,7 +159,7 @@ def contrast(
         column_excluded=nothing_excluded(query.device),
         columns=False,
         block_weight=blocks,
-        reduced_precision=reduced,
+        precision=precision,
     )
     with full_precision(query):
         denominator, _ = log_sum_exp(problem, backend, tile)

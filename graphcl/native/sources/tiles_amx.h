@@ -36,15 +36,26 @@ inline __m512 lanes(const float* from, int64_t count) {
     return _mm512_maskz_loadu_ps(__mmask16(count >= 16 ? 0xffff : count <= 0 ? 0 : (1u << count) - 1), from);
 }
 
+// What rounding to bfloat16 takes away.
+inline __m512 rest(__m512 x) {
+    __m512i rounded = _mm512_slli_epi32(_mm512_cvtepu16_epi32((__m256i)_mm512_cvtneps_pbh(x)), 16);
+    return _mm512_sub_ps(x, _mm512_castsi512_ps(rounded));
+}
+
 // Rows of bfloat16, padded by zeros: (rows x columns) floats -> (padded_rows x padded_columns).
+// Part 0 is the rounding of the floats, part 1 the rounding of what that took away.
 inline void round_rows(const float* x, int64_t rows, int64_t columns, bfloat16* to,
-                       int64_t padded_rows, int64_t padded_columns) {
+                       int64_t padded_rows, int64_t padded_columns, int part) {
     for (int64_t row = 0; row < padded_rows; ++row)
         for (int64_t column = 0; column < padded_columns; column += 32) {
             __m512 low = _mm512_setzero_ps(), high = low;
             if (row < rows) {
                 low = lanes(x + row * columns + column, columns - column);
                 high = lanes(x + row * columns + column + 16, columns - column - 16);
+            }
+            if (part == 1) {
+                low = rest(low);
+                high = rest(high);
             }
             _mm512_storeu_si512(to + row * padded_columns + column, rounded_pair(low, high));
         }
