@@ -56,6 +56,16 @@ def run(
         float, typer.Option(min=0, help="Seconds between two checkpoints.")
     ] = 10.0,
     data_root: DataRoot = None,
+    user_col: Annotated[
+        str | None, typer.Option("--user-col", help="The user column of a table of your own.")
+    ] = None,
+    item_col: Annotated[str | None, typer.Option("--item-col", help="Its item column.")] = None,
+    time_col: Annotated[
+        str | None, typer.Option("--time-col", help="Its time column; default: file order.")
+    ] = None,
+    rating_col: Annotated[
+        str | None, typer.Option("--rating-col", help="Its rating column, if any.")
+    ] = None,
 ) -> None:
     """Train METHOD on DATASET, test it once per seed, and write a run folder."""
     from rich.console import Console
@@ -65,6 +75,7 @@ def run(
     specification = specify(
         method, dataset, task=task, protocol=protocol, config=config,
         overrides=settings or (), seeds=seeds,
+        columns={"user": user_col, "item": item_col, "time": time_col, "rating": rating_col},
     )  # fmt: skip
 
     from graphcl.app.folder import RunFolder, choose_folder

@@ -123,6 +123,8 @@ class SASRecEncoder(SequenceEncoder):
             ArgumentError: L exceeds `max_length`, or the shapes disagree.
         """
         real = self._check(items, lengths)
+        if items.numel() == 0:
+            return self.items.weight.new_zeros(*items.shape, self.dimension)
         # With right padding the causal order already hides what follows a row's end. Seen from
         # both sides it must be hidden; the first place stays, or an empty row would be NaN.
         visible = None if self.causal else (real | (torch.arange(real.shape[1]) == 0).to(real))

@@ -19,6 +19,9 @@ from recsys.encoders.sasrec import Activation, Norm, SASRecEncoder
 from recsys.methods.contract import Recommender
 from recsys.methods.next_item_loss import NextItemChoice, NextItemLoss
 
+USERS_TOGETHER = 256
+"""Histories encoded at once when scoring: few enough that they are about equally long."""
+
 EncoderChoice = Literal["sasrec", "ligr", "gru4rec"]
 
 
@@ -145,14 +148,25 @@ class SequentialRecommender(Recommender):
 
         Returns (B, num_items). Users without history score every item 0.
         """
-        items, lengths = pad_histories(
-            history, users, self.config.max_length, self.encoder.padding_id
-        )
+        return self.user_states(users, history) @ self.encoder.item_table.T
+
+    @torch.no_grad()
+    def user_states(self, users: Tensor, history: Interactions) -> Tensor:
+        """The state (B, d) after each user's latest `max_length` items, without dropout.
+
+        Zero without history. Users of about equal length are encoded together.
+        """
         training = self.training
         self.eval()
-        last = self.encoder.last(items, lengths)
+        states = self.encoder.item_table.new_zeros(len(users), self.encoder.dimension)
+        order = torch.argsort(history.lengths()[users], stable=True)
+        for part in order.split(USERS_TOGETHER):
+            items, lengths = pad_histories(
+                history, users[part], self.config.max_length, self.encoder.padding_id
+            )
+            states[part] = self.encoder.last(items, lengths)
         self.train(training)
-        return last @ self.encoder.item_table.T
+        return states
 
     @torch.no_grad()
     def embed(self, data: Interactions) -> Tensor:
