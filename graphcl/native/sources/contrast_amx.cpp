@@ -46,7 +46,7 @@ template <int Parts> class AmxPass {
 
   public:
     explicit AmxPass(const Contrast& c)
-        : c_(c), floats_(c), d_((c.dimension + 31) / 32 * 32), row_blocks_((c.rows + side - 1) / side),
+        : c_(c), floats_(c), d_(padded(c.dimension)), row_blocks_((c.rows + side - 1) / side),
           stripes_((c.columns + side - 1) / side), threads_(threads_for(c, stripes_)),
           factor_(_mm512_set1_ps(float(c.scale * 1.4426950408889634074))),
           query_(Parts * row_blocks_ * side * d_), query_weight_(row_blocks_ * side) {
@@ -112,6 +112,9 @@ template <int Parts> class AmxPass {
     }
 
   private:
+    // At least one step of 32: `each_block` uses a block during the steps of the next.
+    static int64_t padded(int64_t dimension) { return std::max<int64_t>(1, (dimension + 31) / 32) * 32; }
+
     struct Scratch {
         typename Floats::Scratch floats;
         Buffer<bfloat16> key, key_transposed, key_paired, gradient, gradient_paired;
