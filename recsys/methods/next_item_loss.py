@@ -31,8 +31,9 @@ class NextItemLoss(nn.Module):
     """Loss of hidden states against their next items, with negatives drawn as the choice needs.
 
     - `ce`: softmax over all items, tile by tile; no (T x items) matrix above a small size.
-    - `sampled`: softmax over the target and `negatives` uniform items shared by the batch, with
-      the logQ correction, so that it estimates `ce` (`graphcl.losses.SampledSoftmax`).
+    - `sampled`: softmax over the target and `negatives` uniform items shared by the batch. With
+      the logQ correction it estimates `ce` (`graphcl.losses.SampledSoftmax`); without, the k
+      negatives count as all items there are, which asks less of the target and overfits later.
     - `gbce`: binary cross-entropy with shared uniform negatives and the calibration of gSASRec.
       Deviation: the authors draw negatives for every position.
     - `bce`, `bpr`: `negatives` items of its own for every position, none of the user's: SASRec's
@@ -43,6 +44,7 @@ class NextItemLoss(nn.Module):
         data: the training log; `bce` and `bpr` avoid what its users took.
         negatives: how many, at least 1.
         calibration: t of `gbce`, in [0, 1].
+        correct_sampling: whether `sampled` has the logQ correction.
 
     Raises:
         ArgumentError: the choice is unknown or a number is out of range.
@@ -56,6 +58,7 @@ class NextItemLoss(nn.Module):
         data: Interactions,
         negatives: int = 256,
         calibration: float = 0.75,
+        correct_sampling: bool = True,
     ) -> None:
         super().__init__()
         if choice not in get_args(NextItemChoice):
@@ -82,6 +85,7 @@ class NextItemLoss(nn.Module):
         else:
             self.objective = objective[choice]()
         self.choice = choice
+        self.correct_sampling = correct_sampling
 
     def forward(
         self,
@@ -109,8 +113,9 @@ class NextItemLoss(nn.Module):
                 self.num_items, (self.negatives,), generator=generator, device=generator.device
             ).to(targets.device)
             if self.choice == "sampled":
-                log_probability = torch.full_like(drawn, 1 / self.num_items, dtype=torch.float64)
-                value = self.objective(hidden, table, targets, drawn, log_probability.log())
+                uniform = torch.full_like(drawn, 1 / self.num_items, dtype=torch.float64).log()
+                log_probability = uniform if self.correct_sampling else None
+                value = self.objective(hidden, table, targets, drawn, log_probability)
                 return value
             scores = hidden @ table[drawn].T
             scores = scores.masked_fill(drawn == targets[:, None], NO_CHANCE)

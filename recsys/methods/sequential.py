@@ -44,6 +44,8 @@ class SequentialConfig(MethodConfig):
     """How the next item is predicted: ce (full softmax), sampled, gbce, bce, bpr."""
     negatives: int = tunable(256, choices=[64, 256, 1024], ge=1)
     """Negatives of a sampled loss; no use to ce. The original SASRec: bce with 1."""
+    correct_sampling: bool = tunable(True, choices=[True, False])
+    """Whether loss sampled estimates the full softmax (logQ) or counts the negatives alone."""
     calibration: float = tunable(0.75, choices=[0.5, 0.75, 1.0], ge=0, le=1)
     """t of gbce."""
 
@@ -76,7 +78,9 @@ class SequentialRecommender(Recommender):
     def __init__(self, config: SequentialConfig, data: Interactions) -> None:
         super().__init__(config, data)
         self.encoder = self.make_encoder()
-        self.next_item_loss = NextItemLoss(config.loss, data, config.negatives, config.calibration)
+        self.next_item_loss = NextItemLoss(
+            config.loss, data, config.negatives, config.calibration, config.correct_sampling
+        )
         self.to(data.device)
         self._batches = SequenceBatches(
             data, config.max_length, config.batch_size, self.encoder.padding_id

@@ -125,6 +125,18 @@ def test_many_sampled_negatives_approach_the_cross_entropy() -> None:
     torch.testing.assert_close(near, exact, rtol=0.02, atol=0)
 
 
+def test_without_correction_the_negatives_count_as_they_are() -> None:
+    hidden, table, targets, users = fixed_case()
+    loss = NextItemLoss("sampled", cycles(), negatives=5, correct_sampling=False)
+    value = loss(hidden, table, targets, users, torch.Generator().manual_seed(3))
+    drawn = torch.randint(ITEMS, (5,), generator=torch.Generator().manual_seed(3))
+    negative = (hidden @ table[drawn].T).masked_fill(drawn == targets[:, None], -torch.inf)
+    positive = (hidden * table[targets]).sum(1, keepdim=True)
+    zero = torch.zeros(40, dtype=torch.long)
+    expected = torch.nn.functional.cross_entropy(torch.cat((positive, negative), 1), zero)
+    torch.testing.assert_close(value, expected)
+
+
 @pytest.mark.parametrize("choice", ["gbce", "bce", "bpr"])
 def test_losses_of_sampled_scores_are_their_formulas(choice: str) -> None:
     hidden, table, targets, users = fixed_case()
