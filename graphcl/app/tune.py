@@ -41,7 +41,7 @@ from graphcl.app.study import (
 )
 from graphcl.atomic import write_text
 from graphcl.config import configure
-from graphcl.errors import ConfigError, NonFiniteError
+from graphcl.errors import ArgumentError, ConfigError, NonFiniteError, OutputError
 from graphcl.evaluate.contract import Sealed, Split, Task
 from graphcl.methods.contract import Method
 from graphcl.train.checkpoint import CheckpointFolder
@@ -106,7 +106,8 @@ class Tuner:
     """One worker on a study.
 
     Raises:
-        ConfigError: the protocol has no validation part, or the study searches something else.
+        ConfigError: the protocol has no validation part, the settings that the search starts
+            from are not possible, or the study searches something else.
         DataError, MissingDataError, OutputError: data or storage cannot be used.
     """
 
@@ -132,7 +133,15 @@ class Tuner:
                 f"give another --protocol of: {', '.join(specification.task.protocols)}"
             )
         if specification.method_class.trainable and specification.settings.evaluate_every <= 0:
-            raise ConfigError("tuning needs looks at the validation split: set evaluate_every >= 1")
+            raise ConfigError(
+                "tuning looks at the validation split: evaluate_every must be at least 1 (got 0)"
+            )
+        # Settings that cannot be are found here, before there is anything to leave behind.
+        specification.method_class(specification.settings, first.train)
+        try:
+            options.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OutputError(f"cannot write '{options.folder}': {error.strerror}") from None
         self.storage = open_storage(options.storage, options.heartbeat)
         with storage_errors(options.storage):
             self.study = open_study(
@@ -254,9 +263,7 @@ class Tuner:
             # A result of these settings like any other, so it is not tried again.
             trial.set_user_attr(REASON, str(error))
             raise optuna.TrialPruned("diverged") from None
-        except ConfigError as error:
-            if trial.number == 0:
-                raise
+        except (ConfigError, ArgumentError) as error:
             trial.set_user_attr(REASON, str(error))
             raise optuna.TrialPruned(f"not possible ({error})") from None
         return total / len(self.specification.seeds)
@@ -283,7 +290,8 @@ class Tuner:
             # What the trial would be worth if it ended now: later seeds count like this one.
             value = (before + best) / (position + 1)
             trial.report(value, position * self._longest() + epoch)
-            if epoch >= self.options.warmup and trial.should_prune():
+            at_the_end = epoch == settings.epochs and seed == self.specification.seeds[-1]
+            if self.options.warmup <= epoch and not at_the_end and trial.should_prune():
                 raise optuna.TrialPruned(f"pruned at {metric} {value:.4f}, epoch {epoch}")
 
         folder = self._folder(trial.number) / f"seed-{seed}"

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import fcntl
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
 
-from graphcl.app.folder import RunFolder
+from graphcl.app.folder import RunFolder, differences
 from graphcl.app.progress import ProgressDisplay
 from graphcl.app.run import run
 from graphcl.app.search import search_space
@@ -19,7 +18,7 @@ from graphcl.app.settings import RunSpecification, specify
 from graphcl.app.study import resolve_storage
 from graphcl.app.tables import print_comparison
 from graphcl.app.tune import TuneOptions, Tuner
-from graphcl.config import parse_override
+from graphcl.config import parse_override, read_yaml
 from graphcl.errors import ConfigError, OutputError
 
 TRIALS = 50
@@ -75,10 +74,9 @@ def tune(
         timeout=timeout, warmup=warmup, heartbeat=heartbeat, sampler_seed=sampler_seed,
     )  # fmt: skip
     console = Console()
-    with _writable(folder):
-        tuner = Tuner(specification, space, options, console, data_root)
-        complete = tuner.work()
-        path = tuner.write_best()
+    tuner = Tuner(specification, space, options, console, data_root)
+    complete = tuner.work()
+    path = tuner.write_best()
     best, metric = tuner.best(), specification.task.metric
     if best is None or path is None:
         raise ConfigError(
@@ -109,6 +107,8 @@ def _test_once(
     folder = RunFolder(path)
     display = ProgressDisplay(console, f"{chosen.method} on {Path(chosen.dataset).name}, best")
     started = path.is_dir() and any(path.iterdir())
+    if started:
+        _check_untouched(chosen, folder)
     try:
         run(chosen, folder, display, resume=started, data_root=data_root)
     except OutputError:
@@ -118,6 +118,17 @@ def _test_once(
         return
     print_comparison(console, [path])
     console.print(f"result: {folder.result}", highlight=False, soft_wrap=True)
+
+
+def _check_untouched(chosen: RunSpecification, folder: RunFolder) -> None:
+    tested = read_yaml(folder.config).get("settings") if folder.config.exists() else None
+    changed = differences(tested, chosen.settings.model_dump())
+    if tested is not None and changed:
+        raise OutputError(
+            f"the settings of an earlier trial of this study were tested in '{folder.path}', and a "
+            f"test opens once (since then {'; '.join(changed)}); the new ones are in best.yaml, "
+            "--no-test leaves it at that, and another --study and --out has a test of its own"
+        )
 
 
 def _is_locked(path: Path) -> bool:
@@ -132,23 +143,3 @@ def _is_locked(path: Path) -> bool:
     finally:
         os.close(descriptor)
     return False
-
-
-@contextlib.contextmanager
-def _writable(folder: Path) -> Iterator[None]:
-    """`folder`, made if need be; removed again when a mistake left nothing in it.
-
-    Raises:
-        OutputError: it cannot be made, or is a file.
-    """
-    made = not folder.exists()
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"cannot write '{folder}': {error.strerror or error}") from None
-    try:
-        yield
-    finally:
-        if made:
-            with contextlib.suppress(OSError):  # it holds something, so it stays
-                folder.rmdir()
