@@ -13,10 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 
 from graphcl.atomic import write_bytes, write_json, write_text
-from graphcl.config import read_yaml
+from graphcl.config import dump_yaml, read_yaml
 from graphcl.errors import CheckpointError, OutputError
 from graphcl.train.checkpoint import CheckpointFolder
 
@@ -106,7 +105,7 @@ class RunFolder:
                 leftover.unlink()  # of a write that was killed
         else:
             self._started = True
-        write_text(self.config, yaml.safe_dump(specification, sort_keys=False))
+        write_text(self.config, dump_yaml(specification))
 
     def checkpoints(self, seed: int) -> CheckpointFolder:
         """The checkpoint folder of one seed."""

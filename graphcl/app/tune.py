@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any
 
 import optuna
-import yaml
 from optuna.trial import FrozenTrial, TrialState
 from rich.console import Console
 
@@ -40,7 +39,7 @@ from graphcl.app.study import (
     storage_errors,
 )
 from graphcl.atomic import write_text
-from graphcl.config import configure
+from graphcl.config import configure, dump_yaml
 from graphcl.errors import ArgumentError, ConfigError, NonFiniteError, OutputError
 from graphcl.evaluate.contract import Sealed, Split, Task
 from graphcl.methods.contract import Method
@@ -395,7 +394,7 @@ class Tuner:
             "the test split was not read.\n"
             f"#   graphcl run {specification.method} {specification.dataset} --config best.yaml\n"
         )
-        return head + yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
+        return head + dump_yaml(content)
 
     def _say(self, text: str) -> None:
         self.console.print(text, highlight=False, markup=False)

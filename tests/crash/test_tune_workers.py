@@ -1,4 +1,4 @@
-"""Two workers share a study, one is killed in the middle of a trial: no trial is lost or doubled."""
+"""Two workers share a study and one is killed in a trial: none is lost, none counted twice."""
 
 from __future__ import annotations
 
@@ -45,9 +45,9 @@ def running_trial(storage: str, out: Path, process: subprocess.Popen[bytes]) -> 
     except Exception:  # the study is just being made
         return None
     for trial in trials:
-        if trial.state.name == "RUNNING" and trial.intermediate_values:
-            if trial.user_attrs.get("worker", "").endswith(f":{process.pid}"):
-                return trial.number
+        own = trial.user_attrs.get("worker", "").endswith(f":{process.pid}")
+        if own and trial.state.name == "RUNNING" and trial.intermediate_values:
+            return trial.number
     return None
 
 
