@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
@@ -32,6 +33,8 @@ BASELINE = "baseline"
 
 CLOSED = "closed"
 """Why a failed trial is not queued again, in the trial's user attributes."""
+
+OPENING_ATTEMPTS = 5
 
 SQLITE_SECONDS = 60
 """How long a worker waits for another one's write to an SQLite file."""
@@ -80,12 +83,27 @@ def open_storage(storage: str, heartbeat: int) -> BaseStorage:
             waits = {"connect_args": {"timeout": SQLITE_SECONDS}}
             path = Path(storage.removeprefix("sqlite:///"))
             path.parent.mkdir(parents=True, exist_ok=True)
-        return RDBStorage(
-            storage,
-            engine_kwargs=waits,
-            heartbeat_interval=heartbeat,
-            grace_period=2 * heartbeat,
-        )
+        return _open_database(storage, waits, heartbeat)
+
+
+def _open_database(storage: str, options: dict[str, Any], heartbeat: int) -> RDBStorage:
+    from sqlalchemy.exc import DatabaseError
+
+    for attempt in range(OPENING_ATTEMPTS):
+        try:
+            return RDBStorage(
+                storage,
+                engine_kwargs=options,
+                heartbeat_interval=heartbeat,
+                grace_period=2 * heartbeat,
+            )
+        except DatabaseError as error:
+            # Two workers that find an empty database both make its tables; one comes second.
+            raced = "already exists" in str(error)
+            if not raced or attempt == OPENING_ATTEMPTS - 1:
+                raise
+            time.sleep(0.2 * 2**attempt)
+    raise AssertionError("unreachable")
 
 
 @contextlib.contextmanager
