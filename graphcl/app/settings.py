@@ -32,6 +32,8 @@ class ConfigFile(Config):
     """The number of the source under the same protocol, or the nearest one, with what differs."""
     settings: dict[str, Any] = Field(default_factory=dict)
     results: list[dict[str, Any]] = Field(default_factory=list)
+    tuned: dict[str, Any] = Field(default_factory=dict)
+    """How `graphcl tune` chose the settings: study, ranges, trials and the validation value."""
 
 
 LARGEST_SEED = 2**32
@@ -92,7 +94,7 @@ def specify(
     file = configure(ConfigFile, read_yaml(found)) if found else None
     if config and file:
         _same("method", file.method, method, config)
-        _same("dataset", file.dataset, dataset, config)
+        _same("dataset", _absolute(file.dataset), _absolute(dataset), config)
         task = task or file.task
         protocol = protocol or (file.protocol if task == file.task else None)
         seeds_wanted = file.seeds if seeds is None else seeds

@@ -27,6 +27,11 @@ COLUMN_NAMES: dict[str, tuple[str, ...]] = {
 }
 """Headers understood as each column, compared in lower case without `_`, `-` and spaces."""
 
+HARMLESS_ROWS, LARGEST_RATIO = 10_000_000, 100
+
+MOST_NAMES, LONGEST_NAME = 20, 60
+"""How much of a header a message shows."""
+
 POSITIONS = ("user", "item", "rating", "time")
 """What the columns of a table without a header are."""
 
@@ -92,11 +97,26 @@ def read_parquet(path: Path, columns: Mapping[str, str] | None = None) -> Intera
     """
     check_exists(path)
     try:
+        _check_rows(path)
         frame = pd.read_parquet(path)
+    except DataError:
+        raise
     except Exception as error:  # pyarrow raises many unrelated classes for broken files
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise DataError(f"'{path}' is not a readable Parquet file (got: {reason})") from None
     return from_dataframe(frame, columns, name=str(path))
+
+
+def _check_rows(path: Path) -> None:
+    """Refuse columns of one repeated value that stand for any number of rows in a few bytes."""
+    from pyarrow.parquet import read_metadata
+
+    rows, size = read_metadata(path).num_rows, path.stat().st_size
+    if rows > HARMLESS_ROWS and rows > LARGEST_RATIO * size:
+        raise DataError(
+            f"'{path}' has {size} bytes and would unpack to {rows} rows, more than "
+            f"{LARGEST_RATIO} a byte; it is refused"
+        )
 
 
 def from_dataframe(
@@ -208,7 +228,8 @@ def _is_number(text: str) -> bool:
 
 
 def _listed(names: list[str]) -> str:
-    return ", ".join(one_line(name) for name in names)
+    shown = ", ".join(one_line(name)[:LONGEST_NAME] for name in names[:MOST_NAMES])
+    return shown + (f", ... ({len(names)} in all)" if len(names) > MOST_NAMES else "")
 
 
 def _plain(name: str) -> str:
