@@ -55,6 +55,7 @@ from graphcl.losses.debiased_info_nce import DebiasedInfoNCE, debiased_info_nce
 from graphcl.losses.decoupled_info_nce import DecoupledInfoNCE, decoupled_info_nce
 from graphcl.losses.dhel import DHEL, dhel
 from graphcl.losses.entropy_maximisation import EntropyMaximisation, entropy_maximisation
+from graphcl.losses.gathered import gathered
 from graphcl.losses.gbce import GBCE, gbce
 from graphcl.losses.groco import GroCo, groco
 from graphcl.losses.hard_contrastive import HardContrastive, hard_contrastive
@@ -188,6 +189,7 @@ __all__ = [
     "decoupled_info_nce",
     "dhel",
     "entropy_maximisation",
+    "gathered",
     "gbce",
     "groco",
     "hard_contrastive",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from numbers import Real
+from numbers import Integral, Real
 from typing import Literal
 
 import torch
@@ -75,7 +75,7 @@ def check_fraction(name: str, value: float | Tensor) -> None:
 
 def check_count(name: str, value: int, lowest: int = 1) -> None:
     """Raise unless an integer of at least `lowest`."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < lowest:
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < lowest:
         raise ArgumentError(f"{name} must be an integer of at least {lowest}; got {value!r}")
 
 

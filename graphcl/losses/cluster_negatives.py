@@ -133,7 +133,7 @@ def _margin(
         row_groups=groups.ids,
         column_groups=groups.ids,
         # There is no compiled sum of a function of pairs.
-        backend="tiles" if backend == "native" else backend,
+        backend=backend if backend in ("auto", "dense") else "tiles",
     )
     return total / (groups.sizes[groups.ids] - 1).clamp_min(1)
 

@@ -87,7 +87,7 @@ def group_ordering(
 def _hardest(anchor: Tensor, source: Tensor, count: int) -> Tensor:
     """(N, min(count, N - 1)) rows of `source` nearest to each anchor, but row i for anchor i."""
     nodes = torch.arange(anchor.shape[0], device=anchor.device)
-    count = min(count, nodes.numel() - 1)
+    count = min(int(count), nodes.numel() - 1)
     if count < 1:
         return nodes[:, None][:, :0]
     return top_candidates(anchor, source, count=count, row_ids=nodes, column_ids=nodes).indices

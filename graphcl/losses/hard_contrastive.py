@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from numbers import Integral
 
 import torch
 from torch import Tensor, nn
@@ -43,7 +44,7 @@ def hard_contrastive(
     available = (2 if intra_view else 1) * (count - 1)
     # Less a rounding: 7 % of 100 negatives are 7 of them, though 0.07 * 100 is above 7.
     kept = math.ceil(hardest * available - 1e-9) if isinstance(hardest, float) else hardest
-    kept = max(min(kept, available), 1)
+    kept = max(min(int(kept), available), 1)
     nodes = torch.arange(count, device=z1.device)
     excluded = None if exclude is None else excluded_both_ways(exclude, count)
 
@@ -169,7 +170,7 @@ class HardContrastive(nn.Module):
 
 def _check_hardest(hardest: int | float) -> None:
     if isinstance(hardest, bool) or not (
-        (isinstance(hardest, int) and hardest >= 1)
+        (isinstance(hardest, Integral) and hardest >= 1)
         or (isinstance(hardest, float) and 0 < hardest <= 1)
     ):
         raise ArgumentError(

@@ -61,7 +61,8 @@ class InfoNCE(nn.Module):
     `symmetric=False` keeps only ℓ(u_i, v_i).
 
     The bias b_c is 0 unless `column_bias` is given. It is a log-weight in logit
-    units and belongs to the candidate node, the positive included; CSGCL's
+    units and belongs to the candidate node, the positive included; a node of bias -inf is
+    no candidate and has value 0. CSGCL's
     Team-up (Chen et al. 2023) is `column_bias = gamma * strength / temperature`.
 
     Memory is linear in N: no N x N matrix is stored above a small size.

@@ -32,6 +32,9 @@ def contrast_two_views(
 ) -> list[ContrastOutput]:
     """Denominators and positive logits of every anchor, by cosine over temperature.
 
+    A node of bias -inf is no candidate; as an anchor it has no positive, and comes back as
+    one without candidates: denominator -inf, positive 0.
+
     Args:
         z1, z2: (N, d) un-normalised; row i of both is the same node.
         temperature: in [1e-3, 10].
@@ -50,6 +53,43 @@ def contrast_two_views(
     Returns:
         One `ContrastOutput` of (N,) per direction: z1's anchors, then z2's if `symmetric`.
     """
+    outputs = _contrast(
+        z1,
+        z2,
+        temperature,
+        intra_view=intra_view,
+        symmetric=symmetric,
+        decoupled=decoupled,
+        backend=backend,
+        column_bias=column_bias,
+        slope=slope,
+        hardness=hardness,
+        exclude=exclude,
+    )
+    return outputs if column_bias is None else [_with_positive(*output) for output in outputs]
+
+
+def _with_positive(denominator: Tensor, positive: Tensor) -> ContrastOutput:
+    absent = torch.isneginf(positive)
+    return ContrastOutput(
+        denominator.masked_fill(absent, -torch.inf), torch.where(absent, 0.0, positive)
+    )
+
+
+def _contrast(
+    z1: Tensor,
+    z2: Tensor,
+    temperature: float | Tensor,
+    *,
+    intra_view: bool,
+    symmetric: bool,
+    decoupled: bool,
+    backend: str,
+    column_bias: ColumnBias,
+    slope: float,
+    hardness: float,
+    exclude: Pairs | None,
+) -> list[ContrastOutput]:
     check_two_views(z1, z2)
     scale = slope * inverse_temperature(temperature)
     count = z1.shape[0]

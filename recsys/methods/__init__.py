@@ -13,6 +13,12 @@ METHODS: dict[str, str] = {
     "ncl": "recsys.methods.ncl:NCL",
     "lightgcl": "recsys.methods.lightgcl:LightGCL",
     "sasrec": "recsys.methods.sasrec:SASRec",
+    "gru4rec": "recsys.methods.gru4rec:GRU4Rec",
+    "cl4srec": "recsys.methods.cl4srec:CL4SRec",
+    "coserec": "recsys.methods.coserec:CoSeRec",
+    "duorec": "recsys.methods.duorec:DuoRec",
+    "iclrec": "recsys.methods.iclrec:ICLRec",
+    "icsrec": "recsys.methods.icsrec:ICSRec",
 }
 
 __all__ = ["METHODS"]

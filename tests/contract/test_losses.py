@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 import re
 import warnings
 from collections.abc import Callable
@@ -26,7 +27,7 @@ streamed = pytest.mark.parametrize(
     sorted(name for name in LOSSES if "backend" in inspect.signature(LOSSES[name]).parameters),
 )
 # A mean of logits has no compiled passes.
-NOT_NATIVE = ("CACR",)
+NOT_COMPILED = ("CACR",)
 
 
 def example(name: str, count: int = 12, dtype: torch.dtype = torch.float64) -> list[Tensor]:
@@ -296,16 +297,21 @@ def test_double_and_single_precision_do_not_mix(name: str) -> None:
 
 
 @streamed
-@pytest.mark.parametrize("backend", ["tiles", "native", "auto"])
+@pytest.mark.parametrize(
+    "backend", ["tiles", "native", "auto", pytest.param("triton", marks=pytest.mark.slow)]
+)
 @pytest.mark.parametrize("count", [12, 515])
 def test_backends_agree(name: str, backend: str, count: int) -> None:
-    if backend == "native":
-        if name in NOT_NATIVE:
-            with pytest.raises(ArgumentError, match="unknown backend 'native'"):
-                LOSSES[name](backend=backend)(*example(name))
-            return
-        if contrast_library() is None:
-            pytest.skip("the compiled passes were not built")
+    if backend in ("native", "triton") and name in NOT_COMPILED:
+        with pytest.raises(ArgumentError, match=f"unknown backend '{backend}'"):
+            LOSSES[name](backend=backend)(*example(name))
+        return
+    if backend == "native" and contrast_library() is None:
+        pytest.skip("the compiled passes were not built")
+    if backend == "triton":
+        pytest.importorskip("triton")
+        if os.environ.get("TRITON_INTERPRET") != "1" or count > 100:
+            pytest.skip("Triton takes tensors of the CPU in its interpreter, and few of them")
     results = []
     # 515 rows are more than one tile, and more than "auto" stores.
     for chosen in ("dense", backend):

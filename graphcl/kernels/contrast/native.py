@@ -113,7 +113,10 @@ def native_log_sum_exp(problem: Problem, tile: int) -> tuple[Tensor, Tensor | No
 
 class _NativePasses:
     def __init__(self, problem: Problem, library: ContrastLibrary) -> None:
-        self._problem, self._functions = problem, library.functions
+        # Not the problem itself: it would keep the embeddings alive after backward has
+        # freed what it saved.
+        self._functions = library.functions
+        self._shape, self._wants_columns = problem.shape, problem.columns
         mirrored = problem.mirrored_exclusion()
         self._same_excluded = mirrored.same_pairs(problem.row_excluded)
         rows = problem.shape[0]
@@ -126,11 +129,11 @@ class _NativePasses:
 
     def forward(self, operands: Operands) -> Sums:
         self._bounded = bounded.is_bounded(operands)
-        rows, columns = self._problem.shape
+        rows, columns = self._shape
         row_sums = operands.query.new_empty(rows)
-        column_sums = operands.query.new_empty(columns) if self._problem.columns else None
-        call = _Call(self, operands, two_sided=self._problem.columns)
-        call.run("forward", row_sums.data_ptr(), _address(column_sums))
+        column_sums = operands.query.new_empty(columns) if self._wants_columns else None
+        call = _Call(self, operands, two_sided=self._wants_columns)
+        call.run("forward", _address(row_sums), _address(column_sums))
         if self._bounded:
             row_sums.log_().add_(call.key_shift)
             if column_sums is not None:
@@ -163,8 +166,8 @@ class _Call:
     def __init__(self, passes: _NativePasses, operands: Operands, *, two_sided: bool) -> None:
         self._bounded = passes._bounded
         self.self_similar = operands.self_similar
-        self._query = operands.query.contiguous()
-        self._key = self._query if self.self_similar else operands.key.contiguous()
+        self._query = _array(operands.query)
+        self._key = self._query if self.self_similar else _array(operands.key)
         self._key_term, self.key_shift = self._term(operands.key_bias, self._key)
         self._query_term, self.query_shift = self._key_term, self.key_shift
         if not self.self_similar:
@@ -201,9 +204,9 @@ class _Call:
     def _term(self, bias: Tensor | None, embeddings: Tensor) -> tuple[Tensor, Tensor]:
         if self._bounded:
             weight, shift = bounded.weights(bias, embeddings)
-            return weight.contiguous(), shift
+            return _array(weight), shift
         none = embeddings.new_zeros(())
-        return (none.expand(len(embeddings)) if bias is None else bias).contiguous(), none
+        return _array(none.expand(len(embeddings)) if bias is None else bias), none
 
 
 class _PackedExclusion:
@@ -233,5 +236,18 @@ def _small_ids(
     return both[: len(rows)], both[len(rows) :]
 
 
+def _array(tensor: Tensor) -> Tensor:
+    """The tensor laid out as its values; a view by -1 holds those of its base."""
+    return tensor.resolve_neg().contiguous()
+
+
 def _address(array: Tensor | None) -> int | None:
-    return None if array is None else array.data_ptr()
+    if array is None:
+        return None
+    try:
+        return array.data_ptr()
+    except RuntimeError as error:
+        raise ArgumentError(
+            "backend 'native' reads the memory of its tensors, and those of a transform of "
+            "torch.func have none; use backend='dense' there"
+        ) from error

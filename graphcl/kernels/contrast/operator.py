@@ -7,6 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from graphcl.errors import ArgumentError
 from graphcl.kernels.contrast.backends import (
     BACKENDS,
     WITH_BLOCKS,
@@ -116,6 +117,8 @@ def contrast(
     shape = check_sides(query, key)
     check_choice(backend, BACKENDS, tile)
     blocks = None if weights is None or isinstance(weights, Pairs) else weights
+    if blocks is not None and not callable(blocks):
+        raise ArgumentError(f"weights must be Pairs or a callable; got {type(weights).__name__}")
     backend = resolve_backend(backend, shape, query, BACKENDS if blocks is None else WITH_BLOCKS)
     check_bias("column_bias", column_bias, shape[1], query)
     check_positive("positive", positive, *shape, query)

@@ -39,14 +39,14 @@ constexpr int left_part[] = {0, 0, 1}, right_part[] = {0, 1, 0};
 template <int Parts> class AmxPass {
     // What a block needs, twice as much with two parts, stays in the second-level cache.
     static constexpr int64_t side = Parts == 1 ? 384 : 256;
-    using Floats = Pass<float, 16, side>;
+    using Floats = Arithmetic<float, 16, side>;
     using Sums = typename Floats::Sums;
     using Target = typename Floats::Target;
     static constexpr int64_t stride = Floats::stride, panels = side / 16, pairs = side / 32;
 
   public:
     explicit AmxPass(const Contrast& c)
-        : c_(c), floats_(c), d_((c.dimension + 31) / 32 * 32), row_blocks_((c.rows + side - 1) / side),
+        : c_(c), floats_(c), d_(padded(c.dimension)), row_blocks_((c.rows + side - 1) / side),
           stripes_((c.columns + side - 1) / side), threads_(threads_for(c, stripes_)),
           factor_(_mm512_set1_ps(float(c.scale * 1.4426950408889634074))),
           query_(Parts * row_blocks_ * side * d_), query_weight_(row_blocks_ * side) {
@@ -56,27 +56,16 @@ template <int Parts> class AmxPass {
     }
 
     int forward(float* rows, float* columns) {
-        std::vector<Sums> by_thread;
-        for (int t = 0; t < threads_; ++t) by_thread.emplace_back(c_.rows);
-        Sums of_columns(c_.self_similar || !c_.two_sided ? 0 : c_.columns);
-        int status = on_threads(threads_, [&](int t) {
+        return gather<float>(c_, threads_, rows, columns, [&](int thread, Sums& of_rows, Sums& of_columns) {
             use_tiles();
             Scratch scratch(d_, false);
-            Sums& of_rows = by_thread[size_t(t)];
-            for (int64_t stripe : stripes_of(t, threads_, stripes_))
-                forward_stripe(stripe, scratch, of_rows, c_.self_similar ? of_rows : of_columns);
+            for (int64_t stripe : stripes_of(thread, threads_, stripes_))
+                forward_stripe(stripe, scratch, of_rows, of_columns);
             _tile_release();
         });
-        if (status) return status;
-        for (int t = 1; t < threads_; ++t) by_thread[0].merge(by_thread[size_t(t)], true);
-        by_thread[0].write(rows, c_.rows, true);
-        if (of_columns.total.size() && columns) of_columns.write(columns, c_.columns, true);
-        return 0;
     }
 
     int backward(const ContrastGradient& g) {
-        bool wants_query = g.query || (c_.self_similar && g.key);
-        bool wants_term = g.query_term || (c_.self_similar && g.key_term);
         const int64_t items = row_blocks_ * side * d_;
         Buffer<bfloat16> transposed(g.key ? Parts * items : 0);
         Buffer<float> row_share(row_blocks_ * side);
@@ -84,40 +73,25 @@ template <int Parts> class AmxPass {
         if (g.key)
             for (int64_t item = 0; item < Parts * items; item += 32 * d_)
                 transpose_rows(query_.get() + item, d_, transposed.get() + item);
-        std::vector<Buffer<float>> to_query, to_term;
-        for (int t = 1; t < threads_; ++t) {
-            to_query.emplace_back(wants_query ? c_.rows * c_.dimension : 0);
-            to_term.emplace_back(wants_term ? c_.rows : 0);
-        }
-        int status = on_threads(threads_, [&](int t) {
+        return scatter<float>(c_, threads_, g, [&](int thread, const Target& target) {
             use_tiles();
             Scratch scratch(d_, true);
-            Target target{(float*)g.query, (float*)g.key, (float*)g.query_term, (float*)g.key_term};
-            if (t > 0) {
-                target.query = wants_query ? to_query[size_t(t - 1)].get() : nullptr;
-                target.query_term = wants_term ? to_term[size_t(t - 1)].get() : nullptr;
-            }
-            if (c_.self_similar) {
-                target.key = target.query;
-                target.key_term = target.query_term;
-            }
-            for (int64_t stripe : stripes_of(t, threads_, stripes_))
+            for (int64_t stripe : stripes_of(thread, threads_, stripes_))
                 backward_stripe(stripe, scratch, g, row_share.get(), transposed.get(), target);
             _tile_release();
         });
-        if (status) return status;
-        for (Buffer<float>& part : to_query) Floats::add((float*)g.query, part.get(), part.size());
-        for (Buffer<float>& part : to_term) Floats::add((float*)g.query_term, part.get(), part.size());
-        return 0;
     }
 
   private:
+    // At least one step of 32: `each_block` uses a block during the steps of the next.
+    static int64_t padded(int64_t dimension) { return std::max<int64_t>(1, (dimension + 31) / 32) * 32; }
+
     struct Scratch {
         typename Floats::Scratch floats;
         Buffer<bfloat16> key, key_transposed, key_paired, gradient, gradient_paired;
         Buffer<float> products, row_totals, to_key, to_query;
         Scratch(int64_t d, bool backward)
-            : floats(0, false), key(side * d), key_transposed(Parts * side * d),
+            : key(side * d), key_transposed(Parts * side * d),
               key_paired(backward ? Parts * side * d : 0), gradient(backward ? Parts * side * side : 0),
               gradient_paired(backward ? Parts * side * side : 0), products(2 * 32 * 32),
               row_totals(backward ? 0 : side * 16), to_key(backward ? d * side : 0),
@@ -337,7 +311,7 @@ template <int Parts> class AmxPass {
             }
         if (direct) return;
         for (int64_t i = 0; i < b.height; ++i)
-            Floats::add(query + (b.row + i) * c_.dimension, to + i * d_, c_.dimension);
+            add(query + (b.row + i) * c_.dimension, to + i * d_, c_.dimension);
     }
 
     // key_J^T += query_I^T G.

@@ -63,8 +63,10 @@ inline void round_rows(const float* x, int64_t rows, int64_t columns, bfloat16* 
 
 // Right operand x^T of 16 rows of x: chunk k holds columns 32 k to 32 k + 31, paired.
 inline void pair_columns(const bfloat16* x, int64_t columns, bfloat16* to) {
-    const uint32_t* pairs = reinterpret_cast<const uint32_t*>(x);
-    uint32_t* out = reinterpret_cast<uint32_t*>(to);
+    // Two numbers at a time, through a type that may stand for any other.
+    typedef uint32_t __attribute__((may_alias)) Pair;
+    const Pair* pairs = reinterpret_cast<const Pair*>(x);
+    Pair* out = reinterpret_cast<Pair*>(to);
     for (int64_t pair = 0; pair < columns / 2; ++pair)
         for (int64_t row = 0; row < 16; ++row) *out++ = pairs[row * (columns / 2) + pair];
 }
@@ -85,8 +87,14 @@ inline void transpose_rows(const bfloat16* x, int64_t columns, bfloat16* to) {
         for (int64_t row = 0; row < 32; ++row) *to++ = x[row * columns + column];
 }
 
-// A 32 x 32 block of sums in tiles 0 to 3, rows of `stride` floats.
+// GCC does not know that loading a tile reads memory; without this it may move what was
+// written for the tile unit behind the load.
+inline void finish_stores() { __asm__ volatile("" ::: "memory"); }
+
+// A 32 x 32 block of sums in tiles 0 to 3, rows of `stride` floats. Either start of the
+// sums also makes the operands written so far visible to `add_products`.
 inline void zero_sums() {
+    finish_stores();
     _tile_zero(0);
     _tile_zero(1);
     _tile_zero(2);
@@ -94,6 +102,7 @@ inline void zero_sums() {
 }
 
 inline void load_sums(const float* from, int64_t stride) {
+    finish_stores();
     _tile_loadd(0, from, stride * 4);
     _tile_loadd(1, from + 16, stride * 4);
     _tile_loadd(2, from + 16 * stride, stride * 4);

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -14,8 +15,10 @@ from graphcl.losses import (
     InfoNCE,
     InfoNCEAllNodes,
     decoupled_info_nce,
+    hardness_weighted_info_nce,
     info_nce,
     info_nce_all_nodes,
+    margin_info_nce,
 )
 from graphcl.losses.decoupled_info_nce import positive_weight
 
@@ -84,6 +87,27 @@ def test_matches_the_formula(
         backend=backend,
     )
     assert torch.allclose(values, torch.tensor(expected, dtype=torch.float64), rtol=1e-10)
+
+
+@pytest.mark.parametrize("intra_view", [False, True])
+@pytest.mark.parametrize(
+    "function", [info_nce, decoupled_info_nce, margin_info_nce, hardness_weighted_info_nce]
+)
+def test_a_bias_of_minus_infinity_removes_the_node(function: Any, intra_view: bool) -> None:
+    z1, z2 = (view.requires_grad_() for view in views())
+    bias = torch.zeros(7, dtype=torch.float64)
+    bias[3] = -math.inf
+    settings = {"intra_view": intra_view, "reduction": "none"}
+    values = function(z1, z2, 0.5, column_bias=bias, **settings)
+    others = torch.tensor([0, 1, 2, 4, 5, 6])
+    assert float(values[3].detach()) == 0
+    assert torch.allclose(values[others], function(z1[others], z2[others], 0.5, **settings))
+    for gradient in torch.autograd.grad(values.sum(), (z1, z2)):
+        assert torch.isfinite(gradient).all()
+    weighted = decoupled_info_nce(
+        z1, z2, 0.5, column_bias=bias, weighted=True, clamp_weight=True, reduction="none"
+    )
+    assert torch.isfinite(weighted).all()
 
 
 def test_one_bias_serves_both_views() -> None:
