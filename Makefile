@@ -40,4 +40,4 @@ scatter: $(STAMP)
 	$(BIN)/python -m pip install --no-build-isolation -e ".[scatter]"
 
 clean:
-	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build dist graphcl/native/built .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -86,11 +86,24 @@ def parse_override(text: str) -> tuple[str, Any]:
     if not separator or not key.strip():
         raise ConfigError(f"--set takes key=value (got '{text}')")
     try:
-        return key.strip(), yaml.safe_load(value)
-    except (yaml.YAMLError, ValueError):  # ValueError: a date that does not exist
+        return key.strip(), yaml.load(value, _PlainLoader)
+    except (yaml.YAMLError, ValueError, RecursionError):  # ValueError: a date that does not exist
         raise ConfigError(
             f"the value of --set {key.strip()} is not readable (got '{value}')"
         ) from None
+
+
+class _AliasError(yaml.MarkedYAMLError):
+    """An alias, which a settings file has no use for."""
+
+
+class _PlainLoader(yaml.SafeLoader):
+    """YAML without aliases: ten lines of them can stand for billions of values."""
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        if self.check_event(yaml.AliasEvent):
+            raise _AliasError(problem_mark=self.peek_event().start_mark)
+        return super().compose_node(parent, index)
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -100,13 +113,16 @@ def read_yaml(path: Path) -> dict[str, Any]:
         ConfigError: the file is missing, unreadable, not YAML, or not a mapping.
     """
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = yaml.load(path.read_text(encoding="utf-8"), _PlainLoader)
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"cannot read the config file '{path}': {error}") from None
     except yaml.YAMLError as error:
         place = getattr(error, "problem_mark", None)
         line = f", line {place.line + 1}" if place else ""
-        raise ConfigError(f"'{path}'{line} is not valid YAML") from None
+        aliased = "; aliases (*name) are not supported" if isinstance(error, _AliasError) else ""
+        raise ConfigError(f"'{path}'{line} is not valid YAML{aliased}") from None
+    except RecursionError:
+        raise ConfigError(f"'{path}' is nested too deeply") from None
     except ValueError as error:
         raise ConfigError(f"'{path}' holds a value that cannot be read: {error}") from None
     if not isinstance(content, dict):
@@ -114,6 +130,16 @@ def read_yaml(path: Path) -> dict[str, Any]:
             f"'{path}' must hold a mapping of settings (got {type(content).__name__})"
         )
     return content
+
+
+class _PlainDumper(yaml.SafeDumper):
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
+def dump_yaml(content: Mapping[str, Any]) -> str:
+    """`content` as YAML in its own order, without the aliases that `read_yaml` refuses."""
+    return yaml.dump(content, Dumper=_PlainDumper, sort_keys=False, allow_unicode=True)
 
 
 def fingerprint(value: Any) -> str:

@@ -79,6 +79,21 @@ def test_operators_on_tensors_need_no_pyg(package):
     assert "torch_geometric" not in loaded_after(f"import {package}")
 
 
+def test_three_lines_with_one_loss_load_only_torch_and_numpy():
+    lines = (
+        "from graphcl.losses import DecoupledInfoNCE",
+        "loss = DecoupledInfoNCE(temperature=0.2)",
+        "import torch; z1, z2 = torch.randn(2, 400, 8); loss(z1, z2)",
+    )
+    loaded = loaded_after("\n".join(lines))
+    before = loaded_after("import torch; import numpy; torch.randn(3).logsumexp(0)")
+    # On many nodes the compiled passes are looked for, with the standard library only.
+    packages = {name.split(".")[0] for name in loaded - before} - sys.stdlib_module_names
+    assert packages == {"graphcl"}
+    parts = {name.split(".")[1] for name in loaded if name.startswith("graphcl.")}
+    assert parts == {"errors", "kernels", "losses", "native"}
+
+
 @pytest.mark.parametrize("package", ["graphcl", "recsys", "graphcl.app.main"])
 def test_light_imports(package):
     assert "torch" not in loaded_after(f"import {package}")

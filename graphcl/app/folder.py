@@ -13,10 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 
 from graphcl.atomic import write_bytes, write_json, write_text
-from graphcl.config import read_yaml
+from graphcl.config import dump_yaml, read_yaml
 from graphcl.errors import CheckpointError, OutputError
 from graphcl.train.checkpoint import CheckpointFolder
 
@@ -106,7 +105,7 @@ class RunFolder:
                 leftover.unlink()  # of a write that was killed
         else:
             self._started = True
-        write_text(self.config, yaml.safe_dump(specification, sort_keys=False))
+        write_text(self.config, dump_yaml(specification))
 
     def checkpoints(self, seed: int) -> CheckpointFolder:
         """The checkpoint folder of one seed."""
@@ -154,13 +153,11 @@ class RunFolder:
     def _check_same(self, specification: dict[str, Any]) -> None:
         if not self.config.exists():
             raise CheckpointError(f"'{self.path}' holds no config.yaml, so it is not a run")
-        differences = _differences(read_yaml(self.config), specification)
+        found = differences(read_yaml(self.config), specification)
         # More seeds than before is the same run, continued.
-        differences = [line for line in differences if not line.startswith("seeds")]
-        if differences:
-            raise CheckpointError(
-                f"'{self.path}' holds another configuration: {'; '.join(differences)}"
-            )
+        found = [line for line in found if not line.startswith("seeds")]
+        if found:
+            raise CheckpointError(f"'{self.path}' holds another configuration: {'; '.join(found)}")
 
 
 def choose_folder(method: str, dataset: str, resume: bool, root: Path = Path("runs")) -> Path:
@@ -179,12 +176,13 @@ def choose_folder(method: str, dataset: str, resume: bool, root: Path = Path("ru
     return chosen
 
 
-def _differences(before: Any, now: Any, key: str = "") -> list[str]:
+def differences(before: Any, now: Any, key: str = "") -> list[str]:
+    """What two nested mappings of settings disagree about, a phrase each; [] when they agree."""
     if isinstance(before, dict) and isinstance(now, dict):
         return [
             line
             for name in sorted({*before, *now})
-            for line in _differences(
+            for line in differences(
                 before.get(name), now.get(name), f"{key}.{name}" if key else name
             )
         ]

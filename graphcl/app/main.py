@@ -56,6 +56,16 @@ def run(
         float, typer.Option(min=0, help="Seconds between two checkpoints.")
     ] = 10.0,
     data_root: DataRoot = None,
+    user_col: Annotated[
+        str | None, typer.Option("--user-col", help="The user column of a table of your own.")
+    ] = None,
+    item_col: Annotated[str | None, typer.Option("--item-col", help="Its item column.")] = None,
+    time_col: Annotated[
+        str | None, typer.Option("--time-col", help="Its time column; default: file order.")
+    ] = None,
+    rating_col: Annotated[
+        str | None, typer.Option("--rating-col", help="Its rating column, if any.")
+    ] = None,
 ) -> None:
     """Train METHOD on DATASET, test it once per seed, and write a run folder."""
     from rich.console import Console
@@ -65,6 +75,7 @@ def run(
     specification = specify(
         method, dataset, task=task, protocol=protocol, config=config,
         overrides=settings or (), seeds=seeds,
+        columns={"user": user_col, "item": item_col, "time": time_col, "rating": rating_col},
     )  # fmt: skip
 
     from graphcl.app.folder import RunFolder, choose_folder
@@ -87,6 +98,69 @@ def run(
     )
     print_comparison(console, [folder.path])
     console.print(f"result: {folder.result}", highlight=False)
+
+
+@app.command()
+def tune(
+    method: Annotated[str, typer.Argument(help="A name from `graphcl list methods`.")],
+    dataset: Annotated[str, typer.Argument(help="A name from `graphcl data list`, or a path.")],
+    task: Annotated[str | None, typer.Option(help="Default: the method's first task.")] = None,
+    protocol: Annotated[str | None, typer.Option(help="Default: the task's first.")] = None,
+    config: Annotated[
+        Path | None, typer.Option(help="YAML file to start from; sets task and protocol as well.")
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Fixed, not searched. Repeatable."),
+    ] = None,
+    search: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="KEY[=LOW..HIGH|=[A, B]]",
+            help="Search these settings only. Repeatable. Default: all with a range but epochs.",
+        ),
+    ] = None,
+    trials: Annotated[
+        int | None,
+        typer.Option(min=1, help="Trials of all workers; default 50, with --timeout no limit."),
+    ] = None,
+    timeout: Annotated[
+        float | None, typer.Option(min=0, help="Seconds after which no trial is begun.")
+    ] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="Seeds of a trial; it counts their mean.")] = 1,
+    study: Annotated[
+        str | None, typer.Option(help="Name of the study; default METHOD_DATASET_TASK.")
+    ] = None,
+    storage: Annotated[
+        str | None,
+        typer.Option(help="Database URL, .db file or .journal file; default OUT/study.db."),
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Default: runs/tune/STUDY.")] = None,
+    warmup: Annotated[
+        int | None,
+        typer.Option(min=0, help="Epochs before pruning; default a third of them, at least 20."),
+    ] = None,
+    sampler_seed: Annotated[int, typer.Option(min=0, help="Seed of the search.")] = 0,
+    heartbeat: Annotated[
+        int, typer.Option(min=1, help="Seconds between a worker's signs of life.")
+    ] = 30,
+    test: Annotated[
+        bool, typer.Option("--test/--no-test", help="Test the chosen settings once, at the end.")
+    ] = True,
+    data_root: DataRoot = None,
+) -> None:
+    """Search METHOD's settings on DATASET by validation, then test the chosen ones once.
+
+    The same command, given again or on another machine, joins the study or goes on with it.
+    """
+    from graphcl.app.tuning import tune as tune_method
+
+    tune_method(
+        method, dataset, task=task, protocol=protocol, config=config, overrides=settings or (),
+        search=search or (), trials=trials, timeout=timeout, seeds=seeds, study=study,
+        storage=storage, out=out, warmup=warmup, sampler_seed=sampler_seed,
+        heartbeat=heartbeat, test=test, data_root=data_root,
+    )  # fmt: skip
 
 
 @app.command("list")
@@ -186,7 +260,7 @@ def main() -> None:
         typer.secho(f"error: {_sentence(error)}", err=True, fg="red")
         sys.exit(2)
     if code == INTERRUPTED:
-        typer.secho("stopped; the same command with --resume continues a run", err=True)
+        typer.secho("stopped; the same command continues it (a run with --resume)", err=True)
     sys.exit(code)
 
 

@@ -102,8 +102,9 @@ def _run_seeds(
 
 
 def _load(specification: RunSpecification, seed: int, data_root: Path | None) -> Split:
+    named = {"columns": specification.columns} if specification.columns else {}
     split: Split = specification.task.load(
-        specification.dataset, specification.protocol, seed, data_root
+        specification.dataset, specification.protocol, seed, data_root, **named
     )
     return split
 

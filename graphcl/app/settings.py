@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,8 @@ class ConfigFile(Config):
     """The number of the source under the same protocol, or the nearest one, with what differs."""
     settings: dict[str, Any] = Field(default_factory=dict)
     results: list[dict[str, Any]] = Field(default_factory=list)
+    tuned: dict[str, Any] = Field(default_factory=dict)
+    """How `graphcl tune` chose the settings: study, ranges, trials and the validation value."""
 
 
 LARGEST_SEED = 2**32
@@ -50,12 +52,15 @@ class RunSpecification:
     seeds: tuple[int, ...]
     settings: Any
     settings_file: Path | None
+    columns: dict[str, str] = field(default_factory=dict)
+    """user, item, time, rating -> the column of the table `dataset`, where these were named."""
 
     def as_dict(self) -> dict[str, Any]:
         """What `config.yaml` holds."""
         return {
             "method": self.method,
             "dataset": self.dataset,
+            **({"columns": self.columns} if self.columns else {}),
             "task": self.task.name,
             "protocol": self.protocol,
             "seeds": list(self.seeds),
@@ -72,12 +77,14 @@ def specify(
     config: Path | None = None,
     overrides: Sequence[str] = (),
     seeds: int | None = None,
+    columns: Mapping[str, str | None] | None = None,
 ) -> RunSpecification:
     """Resolve the command line into a `RunSpecification`.
 
     Settings come from, later over earlier: the method's defaults, the published config
     of this method and data set (or `config`), then `overrides`. A config given by name
-    also sets task, protocol and seeds; one that was found only sets `settings`.
+    also sets task, protocol and seeds; one that was found only sets `settings`. `columns` says
+    what the columns of a table are called: user and item, and time and rating where there are any.
 
     Raises:
         ConfigError: a name, value or combination is not known or not possible.
@@ -87,7 +94,7 @@ def specify(
     file = configure(ConfigFile, read_yaml(found)) if found else None
     if config and file:
         _same("method", file.method, method, config)
-        _same("dataset", file.dataset, dataset, config)
+        _same("dataset", _absolute(file.dataset), _absolute(dataset), config)
         task = task or file.task
         protocol = protocol or (file.protocol if task == file.task else None)
         seeds_wanted = file.seeds if seeds is None else seeds
@@ -114,7 +121,25 @@ def specify(
         seeds=_seed_list(seeds_wanted),
         settings=configure(method_class.Config, settings),
         settings_file=found,
+        columns=_named_columns(task_object, columns),
     )
+
+
+def _named_columns(task: Any, columns: Mapping[str, str | None] | None) -> dict[str, str]:
+    named = {kind: name for kind, name in (columns or {}).items() if name is not None}
+    if not named:
+        return {}
+    if not task.reads_tables:
+        raise ConfigError(
+            f"the task '{task.name}' reads no table of interactions, so it has no columns to name "
+            f"(got {', '.join(f'--{kind}-col {name}' for kind, name in named.items())})"
+        )
+    for kind in ("user", "item"):
+        if kind not in named:
+            raise ConfigError(
+                f"naming columns takes at least --user-col and --item-col (no --{kind}-col given)"
+            )
+    return named
 
 
 def find_config(method: str, dataset: str, task: str) -> Path | None:

@@ -88,7 +88,12 @@ class DatasetCard(_Strict):
     title: Sentence
     kind: Literal["graph", "interactions"]
     format: Literal[
-        "linqs-parquet", "planetoid", "gnn-benchmark", "recbole-atomic", "movielens-csv"
+        "linqs-parquet",
+        "planetoid",
+        "gnn-benchmark",
+        "recbole-atomic",
+        "movielens-csv",
+        "item-lists",
     ]
     description: Sentence
     homepage: HttpsAddress
@@ -133,7 +138,7 @@ def load_card(name: str) -> DatasetCard:
     path = datasets_folder() / f"{name}.toml"
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise DataError(f"the card '{path}' cannot be read: {error}") from None
     try:
         # Through JSON, because strict validation then takes an array for a tuple.

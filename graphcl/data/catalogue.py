@@ -164,6 +164,8 @@ def _measure(card: DatasetCard, paths: dict[str, Path]) -> dict[str, int]:
 def _measure_interactions(card: DatasetCard, paths: dict[str, Path]) -> dict[str, int]:
     """Count distinct users and items and all rows; the first two columns are user and item."""
     table = next(file.name for file in card.files if not file.optional)
+    if card.format == "item-lists":
+        return _measure_item_lists(paths[table])
     delimiter = "\t" if card.format == "recbole-atomic" else ","
     users, items, rows = set(), set(), 0
     try:
@@ -176,4 +178,18 @@ def _measure_interactions(card: DatasetCard, paths: dict[str, Path]) -> dict[str
                 rows += 1
     except (OSError, UnicodeDecodeError, ValueError, StopIteration) as error:
         raise DataError(f"cannot read '{paths[table]}': {error}") from None
+    return {"users": len(users), "items": len(items), "interactions": rows}
+
+
+def _measure_item_lists(path: Path) -> dict[str, int]:
+    """The same of lines `user item item ...`."""
+    users, items, rows = set(), set(), 0
+    try:
+        with path.open(encoding="utf-8") as stream:
+            for user, *taken in (line.split() for line in stream if line.strip()):
+                users.add(user)
+                items.update(taken)
+                rows += len(taken)
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"cannot read '{path}': {error}") from None
     return {"users": len(users), "items": len(items), "interactions": rows}

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import zipfile
-import zlib
 from pathlib import Path
 
 import numpy as np
 import scipy.sparse
 
 from graphcl.data.assemble import MASKS, RawGraph
+from graphcl.data.limits import check_memory, check_unpacked
 from graphcl.errors import DataError
 
 _CSR_PARTS = ("data", "indices", "indptr", "shape")
@@ -63,14 +62,18 @@ def load_arrays(path: Path) -> dict[str, np.ndarray]:
     Raises:
         DataError: the file is unreadable, or a known key holds pickled objects.
     """
+    check_unpacked(path)
     try:
         with np.load(path, allow_pickle=False) as archive:
             if not isinstance(archive, np.lib.npyio.NpzFile):
                 raise DataError(f"'{path}' is one array, not an .npz archive")
             known = {*_BENCHMARK_KEYS, *_OWN_KEYS, *_CSR_PARTS, "format"}
             return {key: archive[key] for key in archive.files if key in known}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise DataError(f"'{path}' is not a readable .npz archive ({error})") from None
+    except DataError:
+        raise
+    except Exception as error:  # a damaged archive can fail in any way
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise DataError(f"'{path}' is not a readable .npz archive ({reason})") from None
 
 
 def _benchmark(origin: str, arrays: dict[str, np.ndarray]) -> RawGraph:
@@ -98,9 +101,12 @@ def csr_from_parts(
     try:
         data, indices, indptr, shape = (arrays[f"{prefix}{part}"] for part in _CSR_PARTS)
         rows, columns = (int(size) for size in shape)
+        check_memory(origin, rows * columns * data.dtype.itemsize)
         matrix = scipy.sparse.csr_matrix((data, indices, indptr), shape=(rows, columns))
         # Without this an index beyond the shape would be written past the end of an array.
         matrix.check_format(full_check=True)
-    except (KeyError, ValueError, TypeError) as error:
+    except DataError:
+        raise
+    except (KeyError, ValueError, TypeError, OverflowError, MemoryError) as error:
         raise DataError(f"{origin}: {prefix}* do not make a CSR matrix ({error})") from None
     return matrix

@@ -86,7 +86,7 @@ def _features(path: Path) -> tuple[np.ndarray, list[str] | None]:
     if path.suffix == ".npy":
         try:
             x = np.load(path, allow_pickle=False)
-        except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        except (OSError, ValueError, EOFError, MemoryError, zipfile.BadZipFile) as error:
             raise DataError(f"'{path}' is not a readable .npy array ({error})") from None
         if not isinstance(x, np.ndarray) or x.ndim != 2:
             raise DataError(f"'{path}' must hold one array of shape (nodes, features)")

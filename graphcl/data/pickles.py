@@ -87,7 +87,8 @@ def read_pickle(path: Path) -> Any:
     except DataError as error:
         raise DataError(f"'{path}' is refused: {error}") from None
     except Exception as error:  # a damaged pickle can fail in any way, and runs only the above
-        raise DataError(f"'{path}' is not a readable pickle ({error})") from None
+        reason = " ".join(str(error).split())
+        raise DataError(f"'{path}' is not a readable pickle ({reason})") from None
 
 
 def _as_csr(value: _CsrParts) -> scipy.sparse.csr_matrix:

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from graphcl.data.assemble import MASKS, RawGraph
+from graphcl.data.limits import check_memory, check_unpacked
 from graphcl.errors import DataError
 
 _READ = ("edge_index", "x", "y", "edge_weight", "node_ids", *MASKS)
@@ -33,6 +34,7 @@ def read_saved_data(origin: str, path: Path) -> RawGraph:
     # What a pickled Data is made of; none of them does anything but hold attributes.
     parts = [Data, DataEdgeAttr, DataTensorAttr, GlobalStorage]
     # On leaving, torch takes every given class off its safe list, those too that PyG had put on.
+    check_unpacked(path)
     already = torch.serialization.get_safe_globals()
     new = [part for part in parts if part not in already]
     try:
@@ -82,6 +84,8 @@ def read_saved_data(origin: str, path: Path) -> RawGraph:
 
 def _array(origin: str, name: str, tensor: torch.Tensor) -> np.ndarray:
     dense = tensor.detach()
+    # A sparse or an expanded tensor is a few bytes in the file and any number in memory.
+    check_memory(f"{origin}: tensor '{name}'", dense.numel() * dense.element_size())
     if dense.layout != torch.strided:
         dense = dense.to_dense()
     try:

@@ -73,6 +73,8 @@ class Task:
     """The metrics that tables show, in their order; () shows all. `result.json` holds all."""
     protocols: ClassVar[dict[str, str]]
     """Protocol name -> what it fixes, one sentence; the first is the default."""
+    reads_tables: ClassVar[bool] = False
+    """Whether `load` takes `columns`, the names of the columns of a table of one's own."""
     baselines: ClassVar[tuple[str, ...]] = ()
     """Methods run beside every method of this task."""
 

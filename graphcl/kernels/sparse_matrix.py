@@ -9,14 +9,16 @@ from __future__ import annotations
 import warnings
 import weakref
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-import scipy.sparse
 import torch
 from torch import Tensor
 
 from graphcl.errors import ArgumentError
+
+if TYPE_CHECKING:
+    import scipy.sparse
 
 
 @dataclass
@@ -145,6 +147,8 @@ class SparseMatrix:
         device: torch.device | str | None = None,
     ) -> SparseMatrix:
         """A copy of a scipy sparse matrix or array of any format; `dtype` defaults to its own."""
+        import scipy.sparse
+
         untyped: Any = matrix
         if not scipy.sparse.issparse(matrix):
             raise ArgumentError(
@@ -328,6 +332,8 @@ class SparseMatrix:
 
     def to_scipy(self) -> scipy.sparse.csr_matrix:
         """A scipy CSR matrix on the CPU; entries that occur twice stay apart."""
+        import scipy.sparse
+
         arrays = [
             part.detach().cpu().numpy() for part in (self.value, self.column, self.row_pointer)
         ]
@@ -359,6 +365,8 @@ def _compress(row: Tensor, rows: int) -> tuple[Tensor, Tensor | None]:
         return pointer, None if is_sorted else torch.argsort(row, stable=True)
     # Transposing the one-entry-per-row matrix (entry -> its row) is a counting sort, O(E + M),
     # about three times faster than torch's comparison sort.
+    import scipy.sparse
+
     entries = row.numel()
     incidence = scipy.sparse.csr_matrix(
         (np.ones(entries, dtype=np.int8), row.numpy(), np.arange(entries + 1)),

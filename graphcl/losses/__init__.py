@@ -1,19 +1,40 @@
 """Losses: each an `nn.Module` and its functional twin with the same arguments.
 
+Two views z1, z2 (N, d) of the same nodes, each node against all others:
+    InfoNCE (CPC, SimCLR, CLIP; GRACE with `intra_view`), DecoupledInfoNCE (DCL, DCLW),
+    DebiasedInfoNCE, HardnessInfoNCE (HCL), HardnessWeightedInfoNCE (LLaVE),
+    HardContrastive, MarginInfoNCE (NT-Xent-AM, -AAM), MeanInfoNCE (cMIM), DHEL,
+    KernelContrast (KCL), AlignmentUniformity, SigLIP, MannWhitney (AUC), GroCo (sorting)
+With labels, relations, conditions or clusters of the nodes:
+    SupCon (PAL), KernelConditional (CCL-K), ClusterNegatives (ClusterNS),
+    MetaNodeInfoNCE, BlockContrast (PamC), SwAV, ProtoCLIP
+Several views (V, N, d) of the same nodes, views first (SupCon too):
+    MultiViewInfoNCE, MultiViewDHEL, CACR, Symile (three or more, by their product)
+Two views without negatives:
+    BarlowTwins (Graph Barlow Twins), VICReg, CCASSG, WMSE, Bootstrap (BYOL, BGRL)
+Rows against a table of items or nodes:
+    CrossEntropy (full softmax), SampledSoftmax (logQ), InfoNCEAllNodes (LightGCL)
+Scores of positives and of their negatives:
+    BPR, BinaryCrossEntropy, GBCE (gSASRec), SelfAdversarial (NSSA, RotatE),
+    Asymmetric (ASL), PropensityPU (SAR-PU), EntropyMaximisation (EM), JSD (DGI, InfoGraph)
+Around any of them:
+    BadPairMining (DBPM) weighs the per-anchor values by their history
+
 Per-anchor values come first and the reduction ("mean", "sum", "none") second.
-Values and gradients are finite for finite input and any temperature in
-[1e-3, 10]; an anchor without candidates contributes a graph-connected 0. A
+Embeddings are un-normalised unless a loss says otherwise; 16-bit ones are computed
+and returned in float32. Values and gradients are finite for finite input and any
+temperature in [1e-3, 10], unless a loss of un-normalised numbers overflows; NaN and
+infinity are refused. An anchor without candidates contributes a graph-connected 0. A
 term of the whole batch (a correlation, a uniformity) is part of every anchor's
 value, so that the mean over the anchors is the paper's loss.
+
 Every class carries `functional` (its twin) and `example(count, dimension,
 generator, dtype)`, random arguments of `forward`. Arguments of `forward` that
 get no gradient are named in `detached`. A loss whose definition stops a
 gradient inside names in `without_stop_gradient` the settings that let it pass.
 
-`BadPairMining` is no loss but weighs the per-anchor values of one, by their history.
-
-To add a loss: one file, one import and one line in `LOSSES`; the contract
-tests find it there.
+To add a loss: one file, one import, one line in `LOSSES` and its name above; the
+contract tests find it there.
 """
 
 from torch import nn
@@ -34,6 +55,7 @@ from graphcl.losses.debiased_info_nce import DebiasedInfoNCE, debiased_info_nce
 from graphcl.losses.decoupled_info_nce import DecoupledInfoNCE, decoupled_info_nce
 from graphcl.losses.dhel import DHEL, dhel
 from graphcl.losses.entropy_maximisation import EntropyMaximisation, entropy_maximisation
+from graphcl.losses.gathered import gathered
 from graphcl.losses.gbce import GBCE, gbce
 from graphcl.losses.groco import GroCo, groco
 from graphcl.losses.hard_contrastive import HardContrastive, hard_contrastive
@@ -167,6 +189,7 @@ __all__ = [
     "decoupled_info_nce",
     "dhel",
     "entropy_maximisation",
+    "gathered",
     "gbce",
     "groco",
     "hard_contrastive",

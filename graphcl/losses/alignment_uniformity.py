@@ -14,6 +14,7 @@ from graphcl.losses.arguments import (
     check_reduction,
     check_two_views,
     check_weight,
+    number,
     reduce,
 )
 from graphcl.losses.examples import two_views
@@ -65,11 +66,8 @@ def log_mean_potential(unit: Tensor, t: float, backend: str = "auto") -> Tensor:
     count = unit.shape[0]
     if count < 2:
         return 0.0 * unit.sum()
-    # |u - v|² = |u|² + |v|² - 2<u, v>. The squared lengths are 1, or 0 for a
-    # row without direction, and constant either way.
-    lengths = unit.detach().square().sum(dim=1)
-    rows = contrast(unit, scale=2 * t, column_bias=-t * lengths, backend=backend).denominator
-    return torch.logsumexp(rows - t * lengths, dim=0) - math.log(count * (count - 1))
+    rows = log_potentials(unit, unit, t, backend)
+    return torch.logsumexp(rows, dim=0) - math.log(count * (count - 1))
 
 
 def log_mean_cross_potential(u: Tensor, v: Tensor, t: float, backend: str = "auto") -> Tensor:
@@ -83,18 +81,33 @@ def log_mean_cross_potential(u: Tensor, v: Tensor, t: float, backend: str = "aut
     count = u.shape[0]
     if count < 2:
         return 0.0 * (u + v).sum()
-    nodes = torch.arange(count, device=u.device)
-    from_u, to_v = u.detach().square().sum(dim=1), v.detach().square().sum(dim=1)
+    rows = log_potentials(u, v, t, backend)
+    return torch.logsumexp(rows, dim=0) - math.log(count * (count - 1))
+
+
+def log_potentials(u: Tensor, v: Tensor, t: float, backend: str = "auto") -> Tensor:
+    r"""Logarithm of the Gaussian potential of every row of u (N, d) at the other rows of v: (N,).
+
+    .. math::
+        \log \sum_{j \ne i} e^{-t \lVert u_i - v_j \rVert^2}
+
+    Both must come from `unit_rows`; with `v` the tensor `u` itself, half the products serve.
+    """
+    # |u - v|² = |u|² + |v|² - 2<u, v>. The squared lengths are 1, or 0 for a
+    # row without direction, and constant either way.
+    of_u, of_v = u.detach().square().sum(dim=1), v.detach().square().sum(dim=1)
+    itself = v is u
+    nodes = None if itself else torch.arange(u.shape[0], device=u.device)
     rows = contrast(
         u,
-        v,
+        None if itself else v,
         scale=2 * t,
-        column_bias=-t * to_v,
+        column_bias=-t * of_v,
         row_ids=nodes,
         column_ids=nodes,
         backend=backend,
     ).denominator
-    return torch.logsumexp(rows - t * from_u, dim=0) - math.log(count * (count - 1))
+    return rows - t * of_u
 
 
 class AlignmentUniformity(nn.Module):
@@ -146,6 +159,7 @@ class AlignmentUniformity(nn.Module):
 
     def __init__(
         self,
+        *,
         alpha: float = 2.0,
         t: float = 2.0,
         uniformity_weight: float = 1.0,
@@ -187,7 +201,7 @@ class AlignmentUniformity(nn.Module):
 
 def check_alpha(alpha: float) -> None:
     """Raise unless alpha is finite and at least 1."""
-    if not 1 <= alpha < float("inf"):
+    if not 1 <= number("alpha", alpha) < float("inf"):
         raise ArgumentError(f"alpha must be a finite number of at least 1; got {alpha}")
 
 

@@ -6,8 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import logsigmoid
 
-from graphcl.errors import ArgumentError
-from graphcl.losses.arguments import check_reduction, check_weight, reduce
+from graphcl.losses.arguments import check_fraction, check_reduction, check_weight, reduce
 from graphcl.losses.examples import scores
 from graphcl.losses.score_pairs import mean_of_terms, score_pairs
 
@@ -54,8 +53,7 @@ def _detached(weight: Tensor, detach_focus: bool) -> Tensor:
 def _check(positive_focus: float, negative_focus: float, shift: float) -> None:
     check_weight("positive_focus", positive_focus)
     check_weight("negative_focus", negative_focus)
-    if not 0 <= shift < 1:
-        raise ArgumentError(f"shift must be a number in [0, 1); got {shift}")
+    check_fraction("shift", shift)
 
 
 class Asymmetric(nn.Module):
@@ -101,6 +99,7 @@ class Asymmetric(nn.Module):
         positive_focus: float = 0.0,
         negative_focus: float = 4.0,
         shift: float = 0.05,
+        *,
         detach_focus: bool = False,
         reduction: str = "mean",
     ) -> None:

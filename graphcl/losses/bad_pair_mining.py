@@ -70,6 +70,7 @@ class BadPairMining(nn.Module):
     def __init__(
         self,
         count: int,
+        *,
         warm_up: int = 50,
         noisy: float = 2.0,
         faulty: float = 3.0,

@@ -64,7 +64,7 @@ class BarlowTwins(nn.Module):
     functional = staticmethod(barlow_twins)
     example = staticmethod(two_views)
 
-    def __init__(self, redundancy: float = 5e-3, reduction: str = "mean") -> None:
+    def __init__(self, *, redundancy: float = 5e-3, reduction: str = "mean") -> None:
         super().__init__()
         check_weight("redundancy", redundancy)
         check_reduction(reduction)

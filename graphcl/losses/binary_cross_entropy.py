@@ -50,7 +50,7 @@ class BinaryCrossEntropy(nn.Module):
     functional = staticmethod(binary_cross_entropy)
     example = staticmethod(scores)
 
-    def __init__(self, reduction: str = "mean") -> None:
+    def __init__(self, *, reduction: str = "mean") -> None:
         super().__init__()
         check_reduction(reduction)
         self.reduction = reduction

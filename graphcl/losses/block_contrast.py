@@ -8,7 +8,14 @@ from torch import Tensor, nn
 from graphcl.errors import ArgumentError
 from graphcl.kernels.contrast import contrast, log_add_exp, pair_logits, segment_log_sum_exp
 from graphcl.kernels.contrast.checks import check_finite
-from graphcl.losses.arguments import check_above_zero, check_reduction, reduce
+from graphcl.losses.arguments import (
+    check_above_zero,
+    check_floating,
+    check_reduction,
+    check_rows,
+    check_tensor,
+    reduce,
+)
 from graphcl.losses.examples import clustered_graph
 from graphcl.losses.meta_nodes import check_assignment, sum_by_cluster
 from graphcl.losses.unit_rows import unit_rows
@@ -26,10 +33,8 @@ def block_contrast(
     backend: str = "auto",
 ) -> Tensor:
     """Functional twin of `BlockContrast`; the same arguments."""
-    if z.dim() != 2:
-        raise ArgumentError(f"z must be (N, d); got {tuple(z.shape)}")
     check_above_zero("scale", scale)
-    check_finite("z", z)
+    check_rows("z", z)
     clusters = check_assignment(assignment, z, clusters)
     _check_edges(edge_index, edge_weight, z.shape[0])
     u = unit_rows(z)
@@ -119,6 +124,7 @@ class BlockContrast(nn.Module):
 
     def __init__(
         self,
+        *,
         scale: float = 0.5,
         clusters: int | None = None,
         reduction: str = "mean",
@@ -157,6 +163,7 @@ class BlockContrast(nn.Module):
 
 
 def _check_edges(edge_index: Tensor, edge_weight: Tensor | None, count: int) -> None:
+    check_tensor("edge_index", edge_index)
     if edge_index.dim() != 2 or edge_index.shape[0] != 2 or edge_index.dtype != torch.int64:
         raise ArgumentError(
             f"edge_index must be int64 of shape (2, E); got {edge_index.dtype} "
@@ -170,6 +177,7 @@ def _check_edges(edge_index: Tensor, edge_weight: Tensor | None, count: int) -> 
             )
     if edge_weight is None:
         return
+    check_floating("edge_weight", edge_weight)
     if tuple(edge_weight.shape) != (edge_index.shape[1],):
         raise ArgumentError(
             f"edge_weight must have shape ({edge_index.shape[1]},); got {tuple(edge_weight.shape)}"

@@ -4,23 +4,15 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from graphcl.errors import ArgumentError
-from graphcl.kernels.contrast.checks import check_finite
-from graphcl.losses.arguments import check_reduction, reduce
+from graphcl.losses.arguments import check_reduction, check_two_views, reduce
 from graphcl.losses.examples import two_views
-from graphcl.losses.unit_rows import unit_rows
+from graphcl.losses.unit_rows import row_products, unit_rows
 
 
 def bootstrap(prediction: Tensor, target: Tensor, *, reduction: str = "mean") -> Tensor:
     """Functional twin of `Bootstrap`; the same arguments."""
-    if prediction.dim() != 2 or prediction.shape != target.shape:
-        raise ArgumentError(
-            "prediction and target must both be (N, d), row i being the same node; "
-            f"got {tuple(prediction.shape)} and {tuple(target.shape)}"
-        )
-    check_finite("prediction", prediction)
-    check_finite("target", target)
-    cosine = (unit_rows(prediction) * unit_rows(target.detach())).sum(dim=1)
+    check_two_views(prediction, target, ("prediction", "target"))
+    cosine = row_products(unit_rows(prediction), unit_rows(target.detach()))
     return reduce(2.0 - 2.0 * cosine, reduction)
 
 
@@ -59,7 +51,7 @@ class Bootstrap(nn.Module):
     example = staticmethod(two_views)
     detached = ("target",)
 
-    def __init__(self, reduction: str = "mean") -> None:
+    def __init__(self, *, reduction: str = "mean") -> None:
         super().__init__()
         check_reduction(reduction)
         self.reduction = reduction

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 
-from graphcl.losses.arguments import check_reduction, negative_columns, reduce
+from graphcl.losses.arguments import check_reduction, reduce, softplus
 from graphcl.losses.examples import scores
+from graphcl.losses.score_pairs import score_pairs
 
 
 def bpr(positive_scores: Tensor, negative_scores: Tensor, *, reduction: str = "mean") -> Tensor:
     """Functional twin of `BPR`; the same arguments."""
-    negative_scores = negative_columns(positive_scores, negative_scores)
-    margins = positive_scores[:, None] - negative_scores
-    # log-sigmoid is exact for every margin; softplus turns linear above 20.
-    values = -torch.nn.functional.logsigmoid(margins).sum(dim=1) / max(margins.shape[1], 1)
+    positive, negative = score_pairs(positive_scores, negative_scores)
+    values = softplus(negative - positive[:, None]).sum(dim=1) / max(negative.shape[1], 1)
     return reduce(values, reduction)
 
 
@@ -46,7 +44,7 @@ class BPR(nn.Module):
     functional = staticmethod(bpr)
     example = staticmethod(scores)
 
-    def __init__(self, reduction: str = "mean") -> None:
+    def __init__(self, *, reduction: str = "mean") -> None:
         super().__init__()
         check_reduction(reduction)
         self.reduction = reduction

@@ -5,16 +5,15 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from graphcl.errors import ArgumentError
 from graphcl.kernels.contrast import mean_logit
-from graphcl.kernels.contrast.checks import check_finite, full_precision
+from graphcl.kernels.contrast.checks import full_precision
 from graphcl.losses.arguments import check_above_zero, check_reduction, check_weight, reduce
-from graphcl.losses.examples import node_views
-from graphcl.losses.unit_rows import unit_rows
+from graphcl.losses.examples import several_views
+from graphcl.losses.multi_view import Views, unit_views
 
 
 def cacr(
-    z: Tensor,
+    views: Views,
     *,
     t_plus: float = 1.0,
     t_minus: float = 0.9,
@@ -28,12 +27,9 @@ def cacr(
     """Functional twin of `CACR`; the same arguments."""
     _check_settings(t_plus, t_minus, alpha, beta)
     check_reduction(reduction)
-    if z.dim() != 3 or z.shape[1] < 2:
-        raise ArgumentError(f"z must be (N, V, d) with V >= 2 views; got {tuple(z.shape)}")
-    check_finite("z", z)
-    count, number, dimension = z.shape
-    rows = unit_rows(z.reshape(count * number, dimension)).view(count, number, dimension)
-    anchors = number if symmetric else 1
+    units = unit_views(views)
+    rows = torch.stack(units, dim=1)
+    anchors = len(units) if symmetric else 1
     attraction = _attraction(rows, anchors, t_plus)
     repulsion = _repulsion(rows, anchors, t_minus, intra_view, backend)
     return reduce((alpha * attraction + beta * repulsion).mean(dim=1), reduction)
@@ -52,15 +48,14 @@ def _repulsion(
     rows: Tensor, anchors: int, t_minus: float, intra_view: bool, backend: str
 ) -> Tensor:
     """(N, anchors) minus the mean cost of other nodes' views, near ones weighing more."""
-    count, dimension = rows.shape[0], rows.shape[2]
-    nodes = torch.arange(count, device=rows.device)
+    nodes = torch.arange(rows.shape[0], device=rows.device)
 
     # e^{-t c} is proportional to e^{2 t s}, so the weights are a softmax of logits 2 t s,
     # and their mean logit E gives the mean cost 2 - E / t.
     def mean_cost(query: Tensor, key: Tensor) -> Tensor:
         output = mean_logit(
-            query.reshape(-1, dimension),
-            key.reshape(-1, dimension),
+            query.flatten(0, 1),
+            key.flatten(0, 1),
             scale=2 * t_minus,
             row_ids=nodes.repeat_interleave(query.shape[1]),
             column_ids=nodes.repeat_interleave(key.shape[1]),
@@ -111,22 +106,24 @@ class CACR(nn.Module):
         backend: of `graphcl.kernels.contrast.mean_logit`.
 
     Shape:
-        z (N, V, d), V >= 2 views of every node, un-normalised; two views z1, z2 (N, d)
-        are `torch.stack([z1, z2], dim=1)`. Output: 0-d, or (N,) with reduction "none".
+        views (V, N, d), or a sequence of V >= 2 tensors (N, d), un-normalised, row i
+        being the same node in each. Output: 0-d, or (N,) with reduction "none".
 
     Raises:
         ArgumentError: for a shape, dtype, weight, reduction or backend out of range.
+        NonFiniteArgumentError: for NaN or infinity in views.
 
     Example:
         >>> loss = CACR(t_plus=1.0, t_minus=2.0)
-        >>> value = loss(torch.randn(100, 4, 32))
+        >>> value = loss(torch.randn(4, 100, 32))
     """
 
     functional = staticmethod(cacr)
-    example = staticmethod(node_views)
+    example = staticmethod(several_views)
 
     def __init__(
         self,
+        *,
         t_plus: float = 1.0,
         t_minus: float = 0.9,
         alpha: float = 1.0,
@@ -148,10 +145,10 @@ class CACR(nn.Module):
         self.reduction = reduction
         self.backend = backend
 
-    def forward(self, z: Tensor) -> Tensor:
-        """The loss of the views (N, V, d) of every node."""
+    def forward(self, views: Views) -> Tensor:
+        """The loss of views (V, N, d)."""
         return cacr(
-            z,
+            views,
             t_plus=self.t_plus,
             t_minus=self.t_minus,
             alpha=self.alpha,

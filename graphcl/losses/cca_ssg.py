@@ -74,7 +74,7 @@ class CCASSG(nn.Module):
     functional = staticmethod(cca_ssg)
     example = staticmethod(two_views)
 
-    def __init__(self, decorrelation: float = 2e-3, reduction: str = "mean") -> None:
+    def __init__(self, *, decorrelation: float = 2e-3, reduction: str = "mean") -> None:
         super().__init__()
         check_weight("decorrelation", decorrelation)
         check_reduction(reduction)

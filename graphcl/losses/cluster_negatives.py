@@ -17,13 +17,14 @@ from graphcl.kernels.contrast import (
     segment_log_sum_exp,
     top_candidates,
 )
-from graphcl.kernels.contrast.checks import check_finite
 from graphcl.losses.arguments import (
     anchor_values,
     check_reduction,
+    check_rows,
     check_two_views,
     check_weight,
     inverse_temperature,
+    plain,
     reduce,
 )
 from graphcl.losses.examples import two_views_and_clusters
@@ -131,7 +132,8 @@ def _margin(
         column_ids=nodes,
         row_groups=groups.ids,
         column_groups=groups.ids,
-        backend=backend,
+        # There is no compiled sum of a function of pairs.
+        backend=backend if backend in ("auto", "dense") else "tiles",
     )
     return total / (groups.sizes[groups.ids] - 1).clamp_min(1)
 
@@ -195,6 +197,7 @@ class ClusterNegatives(nn.Module):
     def __init__(
         self,
         temperature: float | Tensor = 0.05,
+        *,
         centroid_weight: float = 1.0,
         shared_centroids: bool = False,
         lower_margin: float = 0.2,
@@ -239,7 +242,7 @@ class ClusterNegatives(nn.Module):
     def extra_repr(self) -> str:
         """The settings, for `print`."""
         return (
-            f"temperature={float(self.temperature):g}, centroid_weight={self.centroid_weight:g}, "
+            f"temperature={plain(self.temperature):g}, centroid_weight={self.centroid_weight:g}, "
             f"shared_centroids={self.shared_centroids}, lower_margin={self.lower_margin:g}, "
             f"upper_margin={self.upper_margin:g}, margin_weight={self.margin_weight:g}, "
             f"symmetric={self.symmetric}, reduction={self.reduction!r}"
@@ -260,12 +263,7 @@ def _check_settings(
 
 
 def _check_clusters(centroids: Tensor, assignments: Tensor, z1: Tensor) -> None:
-    if centroids.dim() != 2 or centroids.shape[1] != z1.shape[1]:
-        raise ArgumentError(
-            f"centroids must be (K, {z1.shape[1]}), as wide as the views; "
-            f"got {tuple(centroids.shape)}"
-        )
-    check_finite("centroids", centroids)
+    check_rows("centroids", centroids, z1.shape[1])
     if assignments.numel() and int(assignments.max()) >= centroids.shape[0]:
         raise ArgumentError(
             f"assignments must lie below the number of centroids, {centroids.shape[0]}; "

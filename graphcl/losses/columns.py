@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from graphcl.losses.precision import widened
 from graphcl.losses.unit_rows import unit_rows
 
 # A column that varies by no more than this many roundings of its largest entry is constant.
@@ -19,8 +20,7 @@ def centred_columns(z: Tensor) -> Tensor:
     no gradient. float16 and bfloat16 are computed and returned in float32. NaN
     stays visible.
     """
-    if z.dtype in (torch.float16, torch.bfloat16):
-        z = z.float()
+    z = widened(z)
     if z.shape[0] == 0:
         return z
     with torch.no_grad():

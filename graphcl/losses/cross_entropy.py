@@ -6,9 +6,19 @@ import torch
 from torch import Tensor, nn
 
 from graphcl.kernels.contrast import contrast
-from graphcl.kernels.contrast.checks import check_finite
-from graphcl.losses.arguments import anchor_values, check_reduction, inverse_temperature, reduce
+from graphcl.kernels.contrast.checks import check_bias, check_positive
+from graphcl.losses.arguments import (
+    anchor_values,
+    check_alike,
+    check_reduction,
+    check_rows,
+    check_tensor,
+    inverse_temperature,
+    plain,
+    reduce,
+)
 from graphcl.losses.examples import rows_and_table
+from graphcl.losses.precision import widened
 
 
 def cross_entropy(
@@ -22,10 +32,15 @@ def cross_entropy(
     backend: str = "auto",
 ) -> Tensor:
     """Functional twin of `CrossEntropy`; the same arguments."""
-    check_finite("items", items)
+    check_rows("query", query)
+    check_rows("items", items, query.shape[1])
+    check_alike(("query", "items"), query, items)
+    check_tensor("target", target)
+    check_positive("target", target, query.shape[0], items.shape[0], query)
+    check_bias("item_bias", item_bias, items.shape[0], query)
     output = contrast(
-        query,
-        items,
+        widened(query),
+        widened(items),
         scale=inverse_temperature(temperature),
         positive=target,
         column_bias=item_bias,
@@ -74,6 +89,7 @@ class CrossEntropy(nn.Module):
     def __init__(
         self,
         temperature: float | Tensor = 1.0,
+        *,
         reduction: str = "mean",
         backend: str = "auto",
     ) -> None:
@@ -100,4 +116,4 @@ class CrossEntropy(nn.Module):
 
     def extra_repr(self) -> str:
         """The settings, for `print`."""
-        return f"temperature={float(self.temperature):g}, reduction={self.reduction!r}"
+        return f"temperature={plain(self.temperature):g}, reduction={self.reduction!r}"

@@ -5,7 +5,12 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from graphcl.kernels.contrast import Pairs
-from graphcl.losses.arguments import check_fraction, check_reduction, inverse_temperature
+from graphcl.losses.arguments import (
+    check_fraction,
+    check_reduction,
+    inverse_temperature,
+    plain,
+)
 from graphcl.losses.examples import two_views
 from graphcl.losses.hardness_info_nce import hardness_info_nce
 
@@ -84,6 +89,7 @@ class DebiasedInfoNCE(nn.Module):
     def __init__(
         self,
         temperature: float | Tensor = 0.5,
+        *,
         tau_plus: float = 0.1,
         intra_view: bool = True,
         symmetric: bool = True,
@@ -118,7 +124,7 @@ class DebiasedInfoNCE(nn.Module):
     def extra_repr(self) -> str:
         """The settings, for `print`."""
         return (
-            f"temperature={float(self.temperature):g}, tau_plus={self.tau_plus:g}, "
+            f"temperature={plain(self.temperature):g}, tau_plus={self.tau_plus:g}, "
             f"intra_view={self.intra_view}, symmetric={self.symmetric}, "
             f"reduction={self.reduction!r}"
         )

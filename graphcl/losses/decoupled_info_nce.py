@@ -5,12 +5,18 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from graphcl.errors import ArgumentError
 from graphcl.kernels.contrast import Pairs
-from graphcl.losses.arguments import anchor_values, check_reduction, inverse_temperature, reduce
+from graphcl.losses.arguments import (
+    anchor_values,
+    check_reduction,
+    check_temperature,
+    inverse_temperature,
+    plain,
+    reduce,
+)
 from graphcl.losses.examples import two_views
 from graphcl.losses.two_views import ColumnBias, contrast_two_views
-from graphcl.losses.unit_rows import unit_rows
+from graphcl.losses.unit_rows import row_products, unit_rows
 
 
 def decoupled_info_nce(
@@ -22,13 +28,14 @@ def decoupled_info_nce(
     symmetric: bool = True,
     weighted: bool = False,
     sigma: float = 0.5,
+    clamp_weight: bool = False,
     column_bias: ColumnBias = None,
     exclude: Pairs | None = None,
     reduction: str = "mean",
     backend: str = "auto",
 ) -> Tensor:
     """Functional twin of `DecoupledInfoNCE`; the same arguments."""
-    _check_sigma(sigma)
+    check_temperature(sigma, "sigma")
     outputs = contrast_two_views(
         z1,
         z2,
@@ -41,6 +48,8 @@ def decoupled_info_nce(
         backend=backend,
     )
     weight = positive_weight(z1, z2, sigma) if weighted else 1.0
+    if clamp_weight and isinstance(weight, Tensor):
+        weight = weight.clamp_min(0)
     values = [anchor_values(output.denominator, weight * output.positive) for output in outputs]
     return reduce(torch.stack(values).mean(dim=0), reduction)
 
@@ -52,9 +61,9 @@ def positive_weight(z1: Tensor, z2: Tensor, sigma: float = 0.5) -> Tensor:
         w_i = 2 - \frac{e^{\theta(u_i, v_i)/\sigma}}{\frac1N \sum_j e^{\theta(u_j, v_j)/\sigma}}
 
     (DCLW, Yeh et al. 2021, arXiv 2110.06848). Pairs that are already close weigh less; a pair much
-    closer than all others can get a negative weight.
+    closer than all others can get a negative weight, which pushes it apart.
     """
-    cosine = (unit_rows(z1.detach()) * unit_rows(z2.detach())).sum(dim=1)
+    cosine = row_products(unit_rows(z1.detach()), unit_rows(z2.detach()))
     return 2.0 - cosine.numel() * torch.softmax(cosine / sigma, dim=0)
 
 
@@ -62,7 +71,7 @@ class DecoupledInfoNCE(nn.Module):
     r"""InfoNCE with the positive taken out of the denominator (DCL, and DCLW when weighted).
 
     .. math::
-        \ell(u_i, v_i) = -w_i\, \theta(u_i, v_i)/\tau
+        \ell(u_i, v_i) = -w_i \left( \theta(u_i, v_i)/\tau + b_{v_i} \right)
             + \log \sum_{c \in C(u_i) \setminus \{v_i\}} e^{\theta(u_i, c)/\tau + b_c}
 
     Yeh et al. 2021, "Decoupled Contrastive Learning", arXiv 2110.06848,
@@ -80,7 +89,8 @@ class DecoupledInfoNCE(nn.Module):
         intra_view: whether nodes of the anchor's own view are negatives too.
         symmetric: whether the nodes of both views are anchors.
         weighted: use the weight w (DCLW).
-        sigma: width of the weight, above 0; the paper's 0.5.
+        clamp_weight: raise negative weights to 0, so that no positive is pushed away.
+        sigma: width of the weight, in [1e-3, 10]; the paper's 0.5.
         reduction: "mean" or "sum" over the N nodes, or "none".
         backend: of `graphcl.kernels.contrast.contrast`.
 
@@ -105,22 +115,25 @@ class DecoupledInfoNCE(nn.Module):
     def __init__(
         self,
         temperature: float | Tensor = 0.1,
+        *,
         intra_view: bool = True,
         symmetric: bool = True,
         weighted: bool = False,
         sigma: float = 0.5,
+        clamp_weight: bool = False,
         reduction: str = "mean",
         backend: str = "auto",
     ) -> None:
         super().__init__()
         inverse_temperature(temperature)
-        _check_sigma(sigma)
+        check_temperature(sigma, "sigma")
         check_reduction(reduction)
         self.temperature = temperature
         self.intra_view = intra_view
         self.symmetric = symmetric
         self.weighted = weighted
         self.sigma = sigma
+        self.clamp_weight = clamp_weight
         self.reduction = reduction
         self.backend = backend
 
@@ -136,6 +149,7 @@ class DecoupledInfoNCE(nn.Module):
             symmetric=self.symmetric,
             weighted=self.weighted,
             sigma=self.sigma,
+            clamp_weight=self.clamp_weight,
             column_bias=column_bias,
             exclude=exclude,
             reduction=self.reduction,
@@ -145,11 +159,7 @@ class DecoupledInfoNCE(nn.Module):
     def extra_repr(self) -> str:
         """The settings, for `print`."""
         return (
-            f"temperature={float(self.temperature):g}, intra_view={self.intra_view}, "
-            f"symmetric={self.symmetric}, weighted={self.weighted}, reduction={self.reduction!r}"
+            f"temperature={plain(self.temperature):g}, intra_view={self.intra_view}, "
+            f"symmetric={self.symmetric}, weighted={self.weighted}, "
+            f"sigma={self.sigma:g}, clamp_weight={self.clamp_weight}, reduction={self.reduction!r}"
         )
-
-
-def _check_sigma(sigma: float) -> None:
-    if not 0 < sigma < float("inf"):
-        raise ArgumentError(f"sigma must be positive and finite; got {sigma}")

@@ -10,11 +10,12 @@ from graphcl.losses.arguments import (
     check_reduction,
     check_two_views,
     inverse_temperature,
+    plain,
     reduce,
 )
 from graphcl.losses.examples import two_views
 from graphcl.losses.multi_view_dhel import multi_view_dhel
-from graphcl.losses.unit_rows import unit_rows
+from graphcl.losses.unit_rows import row_products, unit_rows
 
 
 def dhel(
@@ -33,7 +34,7 @@ def dhel(
     scale = inverse_temperature(temperature)
     u, v = unit_rows(z1), unit_rows(z2)
     energy = contrast(u, scale=scale, backend=backend).denominator
-    return reduce(anchor_values(energy, scale * (u * v).sum(dim=1)), reduction)
+    return reduce(anchor_values(energy, scale * row_products(u, v)), reduction)
 
 
 class DHEL(nn.Module):
@@ -75,6 +76,7 @@ class DHEL(nn.Module):
     def __init__(
         self,
         temperature: float | Tensor = 0.3,
+        *,
         symmetric: bool = True,
         reduction: str = "mean",
         backend: str = "auto",
@@ -101,6 +103,6 @@ class DHEL(nn.Module):
     def extra_repr(self) -> str:
         """The settings, for `print`."""
         return (
-            f"temperature={float(self.temperature):g}, symmetric={self.symmetric}, "
+            f"temperature={plain(self.temperature):g}, symmetric={self.symmetric}, "
             f"reduction={self.reduction!r}"
         )

@@ -66,7 +66,7 @@ class EntropyMaximisation(nn.Module):
     functional = staticmethod(entropy_maximisation)
     example = staticmethod(scores)
 
-    def __init__(self, weight: float = 0.1, reduction: str = "mean") -> None:
+    def __init__(self, weight: float = 0.1, *, reduction: str = "mean") -> None:
         super().__init__()
         check_weight("weight", weight)
         check_reduction(reduction)

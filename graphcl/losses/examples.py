@@ -44,16 +44,9 @@ def rows_and_sampled_negatives(
 def labelled_views(
     count: int, dimension: int, generator: torch.Generator, dtype: torch.dtype = torch.float32
 ) -> tuple[Tensor, ...]:
-    """Two views of every node, (count, 2, dimension), and the label (count,) of every node."""
-    views = torch.randn((count, 2, dimension), generator=generator, dtype=dtype)
+    """Two views (2, count, dimension) of the same nodes, and the label (count,) of every node."""
+    views = torch.randn((2, count, dimension), generator=generator, dtype=dtype)
     return views, torch.randint(3, (count,), generator=generator)
-
-
-def node_views(
-    count: int, dimension: int, generator: torch.Generator, dtype: torch.dtype = torch.float32
-) -> tuple[Tensor, ...]:
-    """Three views of every node, (count, 3, dimension)."""
-    return (torch.randn((count, 3, dimension), generator=generator, dtype=dtype),)
 
 
 def two_views_and_clusters(

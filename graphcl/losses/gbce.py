@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from torch.nn.functional import logsigmoid
 
 from graphcl.errors import ArgumentError
-from graphcl.losses.arguments import check_reduction, reduce
+from graphcl.losses.arguments import check_count, check_reduction, number, reduce
 from graphcl.losses.examples import scores
 from graphcl.losses.score_pairs import mean_of_terms, score_pairs
 
@@ -38,9 +38,9 @@ def _power(count: int, num_items: int | None, calibration: float) -> float:
 
 
 def _check(num_items: int | None, calibration: float) -> None:
-    if num_items is not None and num_items < 2:
-        raise ArgumentError(f"num_items must be at least 2; got {num_items}")
-    if not 0 <= calibration <= 1:
+    if num_items is not None:
+        check_count("num_items", num_items, lowest=2)
+    if not 0 <= number("calibration", calibration) <= 1:
         raise ArgumentError(f"calibration must be a number in [0, 1]; got {calibration}")
 
 
@@ -87,6 +87,7 @@ class GBCE(nn.Module):
         self,
         num_items: int | None = None,
         calibration: float = 0.75,
+        *,
         reduction: str = "mean",
     ) -> None:
         super().__init__()

@@ -7,11 +7,12 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from graphcl.errors import ArgumentError
 from graphcl.kernels.contrast import top_candidates
 from graphcl.kernels.row_products import row_products
 from graphcl.losses.arguments import (
     check_above_zero,
+    check_count,
+    check_fraction,
     check_reduction,
     check_two_views,
     reduce,
@@ -86,18 +87,16 @@ def group_ordering(
 def _hardest(anchor: Tensor, source: Tensor, count: int) -> Tensor:
     """(N, min(count, N - 1)) rows of `source` nearest to each anchor, but row i for anchor i."""
     nodes = torch.arange(anchor.shape[0], device=anchor.device)
-    count = min(count, nodes.numel() - 1)
+    count = min(int(count), nodes.numel() - 1)
     if count < 1:
         return nodes[:, None][:, :0]
     return top_candidates(anchor, source, count=count, row_ids=nodes, column_ids=nodes).indices
 
 
 def _check(num_negatives: int, steepness: float, sharpening: float) -> None:
-    if num_negatives < 1:
-        raise ArgumentError(f"num_negatives must be at least 1; got {num_negatives}")
+    check_count("num_negatives", num_negatives)
     check_above_zero("steepness", steepness)
-    if not 0 <= sharpening < 1:
-        raise ArgumentError(f"sharpening must be a number in [0, 1); got {sharpening}")
+    check_fraction("sharpening", sharpening)
 
 
 class GroCo(nn.Module):
@@ -149,6 +148,7 @@ class GroCo(nn.Module):
         num_negatives: int = 10,
         steepness: float = 1.0,
         sharpening: float = 0.25,
+        *,
         intra_view: bool = True,
         symmetric: bool = True,
         stop_gradient: bool = True,

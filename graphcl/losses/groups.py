@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from graphcl.errors import ArgumentError
+from graphcl.losses.arguments import check_tensor
 
 
 class Groups(NamedTuple):
@@ -24,6 +25,7 @@ class Groups(NamedTuple):
 
 def group_labels(name: str, labels: Tensor, count: int) -> Groups:
     """Groups of equal labels (count,); every negative label is a group of its own."""
+    check_tensor(name, labels)
     if tuple(labels.shape) != (count,):
         raise ArgumentError(f"{name} must have shape ({count},); got {tuple(labels.shape)}")
     if labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool:

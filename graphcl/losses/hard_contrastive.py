@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from numbers import Integral
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +15,7 @@ from graphcl.losses.arguments import (
     check_reduction,
     check_two_views,
     inverse_temperature,
+    plain,
     reduce,
 )
 from graphcl.losses.examples import two_views
@@ -40,8 +42,9 @@ def hard_contrastive(
     u, v = unit_rows(z1), unit_rows(z2)
     positive = scale * row_products(u, v)
     available = (2 if intra_view else 1) * (count - 1)
-    kept = math.ceil(hardest * available) if isinstance(hardest, float) else hardest
-    kept = max(min(kept, available), 1)
+    # Less a rounding: 7 % of 100 negatives are 7 of them, though 0.07 * 100 is above 7.
+    kept = math.ceil(hardest * available - 1e-9) if isinstance(hardest, float) else hardest
+    kept = max(min(int(kept), available), 1)
     nodes = torch.arange(count, device=z1.device)
     excluded = None if exclude is None else excluded_both_ways(exclude, count)
 
@@ -101,7 +104,8 @@ class HardContrastive(nn.Module):
     Args:
         temperature: τ in [1e-3, 10], a number, or a 0-d tensor or Parameter to learn.
         hardest: how many negatives an anchor keeps: an int, at least 1, is a number
-            (all of them where there are fewer), a float in (0, 1] a fraction of all.
+            (all of them where there are fewer), a float in (0, 1] a fraction of all, those
+            in `exclude` included.
         intra_view: whether nodes of the anchor's own view are negatives too.
         symmetric: whether the nodes of both views are anchors.
         reduction: "mean" or "sum" over the N nodes, or "none".
@@ -126,6 +130,7 @@ class HardContrastive(nn.Module):
     def __init__(
         self,
         temperature: float | Tensor = 0.3,
+        *,
         hardest: int | float = 64,
         intra_view: bool = True,
         symmetric: bool = True,
@@ -157,7 +162,7 @@ class HardContrastive(nn.Module):
     def extra_repr(self) -> str:
         """The settings, for `print`."""
         return (
-            f"temperature={float(self.temperature):g}, hardest={self.hardest}, "
+            f"temperature={plain(self.temperature):g}, hardest={self.hardest}, "
             f"intra_view={self.intra_view}, symmetric={self.symmetric}, "
             f"reduction={self.reduction!r}"
         )
@@ -165,7 +170,7 @@ class HardContrastive(nn.Module):
 
 def _check_hardest(hardest: int | float) -> None:
     if isinstance(hardest, bool) or not (
-        (isinstance(hardest, int) and hardest >= 1)
+        (isinstance(hardest, Integral) and hardest >= 1)
         or (isinstance(hardest, float) and 0 < hardest <= 1)
     ):
         raise ArgumentError(

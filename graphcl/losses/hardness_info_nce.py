@@ -14,6 +14,7 @@ from graphcl.losses.arguments import (
     check_reduction,
     check_weight,
     inverse_temperature,
+    plain,
     reduce,
 )
 from graphcl.losses.examples import two_views
@@ -156,6 +157,7 @@ class HardnessInfoNCE(nn.Module):
     def __init__(
         self,
         temperature: float | Tensor = 0.5,
+        *,
         beta: float = 1.0,
         tau_plus: float = 0.1,
         intra_view: bool = True,
@@ -194,7 +196,7 @@ class HardnessInfoNCE(nn.Module):
     def extra_repr(self) -> str:
         """The settings, for `print`."""
         return (
-            f"temperature={float(self.temperature):g}, beta={self.beta:g}, "
+            f"temperature={plain(self.temperature):g}, beta={self.beta:g}, "
             f"tau_plus={self.tau_plus:g}, intra_view={self.intra_view}, "
             f"symmetric={self.symmetric}, reduction={self.reduction!r}"
         )

@@ -13,6 +13,7 @@ from graphcl.losses.arguments import (
     check_reduction,
     check_weight,
     inverse_temperature,
+    plain,
     reduce,
 )
 from graphcl.losses.examples import two_views
@@ -98,6 +99,7 @@ class HardnessWeightedInfoNCE(nn.Module):
     def __init__(
         self,
         temperature: float | Tensor = 0.1,
+        *,
         alpha: float = 0.5,
         intra_view: bool = False,
         symmetric: bool = True,
@@ -135,7 +137,7 @@ class HardnessWeightedInfoNCE(nn.Module):
     def extra_repr(self) -> str:
         """The settings, for `print`."""
         return (
-            f"temperature={float(self.temperature):g}, alpha={self.alpha:g}, "
+            f"temperature={plain(self.temperature):g}, alpha={self.alpha:g}, "
             f"intra_view={self.intra_view}, symmetric={self.symmetric}, "
             f"reduction={self.reduction!r}"
         )

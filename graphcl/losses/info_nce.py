@@ -6,7 +6,13 @@ import torch
 from torch import Tensor, nn
 
 from graphcl.kernels.contrast import Pairs
-from graphcl.losses.arguments import anchor_values, check_reduction, inverse_temperature, reduce
+from graphcl.losses.arguments import (
+    anchor_values,
+    check_reduction,
+    inverse_temperature,
+    plain,
+    reduce,
+)
 from graphcl.losses.examples import two_views
 from graphcl.losses.two_views import ColumnBias, contrast_two_views
 
@@ -43,7 +49,7 @@ class InfoNCE(nn.Module):
     r"""InfoNCE between two views, with or without negatives from the anchor's own view.
 
     .. math::
-        \ell(u_i, v_i) = -\theta(u_i, v_i)/\tau
+        \ell(u_i, v_i) = -\theta(u_i, v_i)/\tau - b_{v_i}
             + \log \sum_{c \in C(u_i)} e^{\theta(u_i, c)/\tau + b_c}
         \qquad
         L_i = \tfrac12 \left[ \ell(u_i, v_i) + \ell(v_i, u_i) \right]
@@ -55,7 +61,8 @@ class InfoNCE(nn.Module):
     `symmetric=False` keeps only ℓ(u_i, v_i).
 
     The bias b_c is 0 unless `column_bias` is given. It is a log-weight in logit
-    units and belongs to the candidate node, the positive included; CSGCL's
+    units and belongs to the candidate node, the positive included; a node of bias -inf is
+    no candidate and has value 0. CSGCL's
     Team-up (Chen et al. 2023) is `column_bias = gamma * strength / temperature`.
 
     Memory is linear in N: no N x N matrix is stored above a small size.
@@ -89,6 +96,7 @@ class InfoNCE(nn.Module):
     def __init__(
         self,
         temperature: float | Tensor = 0.5,
+        *,
         intra_view: bool = False,
         symmetric: bool = True,
         reduction: str = "mean",
@@ -122,6 +130,6 @@ class InfoNCE(nn.Module):
     def extra_repr(self) -> str:
         """The settings, for `print`."""
         return (
-            f"temperature={float(self.temperature):g}, intra_view={self.intra_view}, "
+            f"temperature={plain(self.temperature):g}, intra_view={self.intra_view}, "
             f"symmetric={self.symmetric}, reduction={self.reduction!r}"
         )

@@ -7,8 +7,17 @@ from torch import Tensor, nn
 
 from graphcl.errors import ArgumentError
 from graphcl.kernels.contrast import contrast
-from graphcl.kernels.contrast.checks import check_finite
-from graphcl.losses.arguments import anchor_values, check_reduction, inverse_temperature, reduce
+from graphcl.losses.arguments import (
+    anchor_values,
+    check_alike,
+    check_reduction,
+    check_rows,
+    check_tensor,
+    inverse_temperature,
+    number,
+    plain,
+    reduce,
+)
 from graphcl.losses.examples import rows_and_table
 from graphcl.losses.unit_rows import unit_rows
 
@@ -27,10 +36,11 @@ def info_nce_all_nodes(
 ) -> Tensor:
     """Functional twin of `InfoNCEAllNodes`; the same arguments."""
     _check_limit(positive_limit)
-    # Before they are scaled to length one, which turns infinity into NaN.
-    check_finite("query", query)
-    check_finite("key", key)
-    if normalise and query.dim() == 2 and key.dim() == 2:
+    check_rows("query", query)
+    check_rows("key", key, query.shape[1])
+    check_alike(("query", "key"), query, key)
+    check_tensor("positive", positive)
+    if normalise:
         query, key = unit_rows(query), unit_rows(key)
     output = contrast(
         query,
@@ -91,6 +101,7 @@ class InfoNCEAllNodes(nn.Module):
     def __init__(
         self,
         temperature: float | Tensor = 0.2,
+        *,
         normalise: bool = True,
         positive_limit: float | None = None,
         reduction: str = "mean",
@@ -125,11 +136,11 @@ class InfoNCEAllNodes(nn.Module):
     def extra_repr(self) -> str:
         """The settings, for `print`."""
         return (
-            f"temperature={float(self.temperature):g}, normalise={self.normalise}, "
+            f"temperature={plain(self.temperature):g}, normalise={self.normalise}, "
             f"positive_limit={self.positive_limit}, reduction={self.reduction!r}"
         )
 
 
 def _check_limit(positive_limit: float | None) -> None:
-    if positive_limit is not None and not positive_limit > 0:
+    if positive_limit is not None and not number("positive_limit", positive_limit) > 0:
         raise ArgumentError(f"positive_limit must be positive or None; got {positive_limit}")

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from torch import Tensor, nn
-from torch.nn.functional import logsigmoid
 
-from graphcl.losses.arguments import check_reduction, negative_columns, reduce
+from graphcl.losses.arguments import check_reduction, reduce, softplus
 from graphcl.losses.examples import scores
+from graphcl.losses.score_pairs import score_pairs
 
 
 def jsd(positive_scores: Tensor, negative_scores: Tensor, *, reduction: str = "mean") -> Tensor:
     """Functional twin of `JSD`; the same arguments."""
-    negative_scores = negative_columns(positive_scores, negative_scores)
-    # softplus(x) = -logsigmoid(-x), which is exact for every x.
-    repelled = -logsigmoid(-negative_scores).sum(dim=1) / max(negative_scores.shape[1], 1)
-    return reduce(repelled - logsigmoid(positive_scores), reduction)
+    positive, negative = score_pairs(positive_scores, negative_scores)
+    repelled = softplus(negative).sum(dim=1) / max(negative.shape[1], 1)
+    return reduce(softplus(-positive) + repelled, reduction)
 
 
 class JSD(nn.Module):
@@ -50,7 +49,7 @@ class JSD(nn.Module):
     functional = staticmethod(jsd)
     example = staticmethod(scores)
 
-    def __init__(self, reduction: str = "mean") -> None:
+    def __init__(self, *, reduction: str = "mean") -> None:
         super().__init__()
         check_reduction(reduction)
         self.reduction = reduction

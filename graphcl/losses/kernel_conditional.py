@@ -12,13 +12,16 @@ from graphcl.kernels.contrast import contrast, log_add_exp
 from graphcl.kernels.contrast.checks import check_finite
 from graphcl.losses.arguments import (
     check_above_zero,
+    check_option,
     check_reduction,
+    check_tensor,
     check_two_views,
     inverse_temperature,
+    plain,
     reduce,
 )
 from graphcl.losses.examples import two_views_and_groups
-from graphcl.losses.unit_rows import unit_rows
+from graphcl.losses.unit_rows import row_products, unit_rows
 
 FORMS = ("hard_negative", "weak_supervision")
 
@@ -41,7 +44,7 @@ def kernel_conditional(
     _check_settings(form, regularisation)
     _check_condition(condition, z1.shape[0])
     u, v = unit_rows(z1), unit_rows(z2)
-    positive = scale * (u * v).sum(dim=1)
+    positive = scale * row_products(u, v)
     values = []
     for anchor, other in ((u, v), (v, u)):
         weighted = _log_weighted(
@@ -117,12 +120,13 @@ def _log_weighted(
 @torch.no_grad()
 def _weight_root(features: Tensor, regularisation: float) -> Tensor:
     """Ψ (N, r) with Ψ Ψᵀ = (K + λ)⁻¹ K of the kernel K = Φ Φᵀ."""
-    phi = features.detach().double()
-    # (Φ Φᵀ + λ)⁻¹ Φ Φᵀ = Φ (Φᵀ Φ + λ)⁻¹ Φᵀ, and the r x r matrix has a Cholesky factor.
-    inner = phi.T @ phi
-    inner.diagonal().add_(regularisation)
-    factor = torch.linalg.cholesky(inner)
-    return torch.linalg.solve_triangular(factor, phi.T, upper=False).T
+    # With Φ = U S Vᵀ, W = U S² / (S² + λ) Uᵀ: no matrix to invert, which large
+    # features of dependent columns would make singular up to roundings.
+    left, singular, _ = torch.linalg.svd(features.detach().double(), full_matrices=False)
+    # What is left of dependent columns are roundings, which may be larger than λ.
+    noise = max(features.shape) * torch.finfo(singular.dtype).eps
+    singular = singular * (singular > noise * singular[:1])
+    return left * (singular / torch.hypot(singular, singular.new_tensor(regularisation**0.5)))
 
 
 class KernelConditional(nn.Module):
@@ -191,6 +195,7 @@ class KernelConditional(nn.Module):
     def __init__(
         self,
         temperature: float | Tensor = 0.1,
+        *,
         form: str = "hard_negative",
         regularisation: float = 0.1,
         include_self: bool = False,
@@ -225,21 +230,22 @@ class KernelConditional(nn.Module):
     def extra_repr(self) -> str:
         """The settings, for `print`."""
         return (
-            f"temperature={float(self.temperature):g}, form={self.form!r}, "
+            f"temperature={plain(self.temperature):g}, form={self.form!r}, "
             f"regularisation={self.regularisation:g}, include_self={self.include_self}, "
             f"reduction={self.reduction!r}"
         )
 
 
 def _check_settings(form: str, regularisation: float) -> None:
-    if form not in FORMS:
-        raise ArgumentError(f"unknown form '{form}'; allowed: {', '.join(FORMS)}")
+    check_option("form", form, FORMS)
     check_above_zero("regularisation", regularisation)
 
 
 def _check_condition(condition: Tensor, count: int) -> None:
+    check_tensor("condition", condition)
     floating = condition.is_floating_point()
-    if condition.dim() != (2 if floating else 1) or condition.shape[0] != count:
+    wrong_kind = condition.is_complex() or condition.dtype == torch.bool
+    if wrong_kind or condition.dim() != (2 if floating else 1) or condition.shape[0] != count:
         raise ArgumentError(
             f"condition must be integers ({count},) or floating features ({count}, r); got "
             f"{condition.dtype} of shape {tuple(condition.shape)}"

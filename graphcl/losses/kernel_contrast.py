@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from graphcl.kernels.contrast import contrast
+from graphcl.losses.alignment_uniformity import log_potentials
 from graphcl.losses.arguments import (
     check_above_zero,
     check_reduction,
@@ -41,11 +41,8 @@ def kernel_contrast(
 def mean_kernel(unit: Tensor, t: float, backend: str = "auto") -> Tensor:
     """(N,): mean of e^(-t |u_i - u_j|²) over the other rows j of `unit` (N, d); alone: 0."""
     count = unit.shape[0]
-    # As in `log_mean_potential`: lengths are 1, or 0 for a row without direction.
-    lengths = unit.detach().square().sum(dim=1)
-    rows = contrast(unit, scale=2 * t, column_bias=-t * lengths, backend=backend).denominator
     # Every exponent of the sum is at most 0, so that this cannot overflow.
-    return torch.exp(rows - t * lengths - math.log(max(count - 1, 1)))
+    return torch.exp(log_potentials(unit, unit, t, backend) - math.log(max(count - 1, 1)))
 
 
 class KernelContrast(nn.Module):
@@ -85,6 +82,7 @@ class KernelContrast(nn.Module):
 
     def __init__(
         self,
+        *,
         t: float = 2.0,
         gamma: float = 16.0,
         reduction: str = "mean",

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from graphcl.errors import ArgumentError
-from graphcl.losses.arguments import HIGHEST_TEMPERATURE, LOWEST_TEMPERATURE
+from graphcl.losses.arguments import HIGHEST_TEMPERATURE, LOWEST_TEMPERATURE, number
 
 LOWEST_LOG_SCALE = -math.log(HIGHEST_TEMPERATURE)
 HIGHEST_LOG_SCALE = -math.log(LOWEST_TEMPERATURE)
@@ -21,7 +21,7 @@ def number_or_parameter(value: float | Tensor | None, start: float) -> float | T
 
 def scale_from_log(log_scale: float | Tensor) -> float | Tensor:
     """e^log_scale, which must lie in [0.1, 1000] (an inverse temperature); differentiable."""
-    value = one_finite_number("log_scale", log_scale)
+    value = number("log_scale", log_scale)
     # A float32 parameter at the bound is a rounding error away from it.
     if not LOWEST_LOG_SCALE - 1e-6 <= value <= HIGHEST_LOG_SCALE + 1e-6:
         raise ArgumentError(
@@ -29,14 +29,3 @@ def scale_from_log(log_scale: float | Tensor) -> float | Tensor:
             f"logarithms of 0.1 and 1000; got {value}"
         )
     return log_scale.exp() if isinstance(log_scale, Tensor) else math.exp(log_scale)
-
-
-def one_finite_number(name: str, value: float | Tensor) -> float:
-    """The value of a number or 0-d tensor; raise for any other shape, NaN or infinity."""
-    if isinstance(value, Tensor):
-        if value.dim() != 0:
-            raise ArgumentError(f"{name} must be one number; got shape {tuple(value.shape)}")
-        value = float(value.detach().double())
-    if not math.isfinite(value):
-        raise ArgumentError(f"{name} must be finite; got {value}")
-    return value

@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import logsigmoid
 
 from graphcl.errors import ArgumentError
 from graphcl.kernels.contrast import pair_sum
 from graphcl.kernels.contrast.checks import check_finite, full_precision
 from graphcl.losses.arguments import (
+    check_alike,
+    check_count,
+    check_floating,
+    check_option,
     check_reduction,
     check_two_views,
     inverse_temperature,
+    plain,
     reduce,
+    softplus,
 )
 from graphcl.losses.examples import two_views
+from graphcl.losses.precision import widened
 from graphcl.losses.soft_histogram import soft_histogram
-from graphcl.losses.unit_rows import unit_rows
+from graphcl.losses.unit_rows import row_products, unit_rows
 
 FORMS = ("global", "row")
 
@@ -37,13 +43,13 @@ def mann_whitney(
     _check_settings(form, knots)
     u, v = unit_rows(z1), unit_rows(z2)
     count = u.shape[0]
-    positive = (u * v).sum(dim=1)
+    positive = row_products(u, v)
     if form == "row":
         nodes = torch.arange(count, device=u.device)
         total = pair_sum(
             u,
             v,
-            function=_softplus,
+            function=softplus,
             scale=scale,
             row_bias=-scale * positive,
             row_ids=nodes,
@@ -53,7 +59,7 @@ def mann_whitney(
     shares = soft_histogram(u, v, knots)
     steps = torch.linspace(-1.0, 1.0, knots, dtype=u.dtype, device=u.device)
     with full_precision(u):
-        values = _softplus(scale * (steps - positive[:, None])) @ shares
+        values = softplus(scale * (steps - positive[:, None])) @ shares
     return reduce(values, reduction)
 
 
@@ -77,27 +83,28 @@ def mann_whitney_of_scores(
         ArgumentError: for a shape, temperature or reduction out of range, or scores
             that are not finite.
     """
+    for name, scores in (
+        ("positive_scores", positive_scores),
+        ("negative_scores", negative_scores),
+    ):
+        check_floating(name, scores)
+        check_finite(name, scores)
     if positive_scores.dim() != 1 or negative_scores.dim() != 1:
         raise ArgumentError(
             "positive_scores must be (P,) and negative_scores (Q,); got "
             f"{tuple(positive_scores.shape)} and {tuple(negative_scores.shape)}"
         )
-    check_finite("positive_scores", positive_scores)
-    check_finite("negative_scores", negative_scores)
+    check_alike(("positive_scores", "negative_scores"), positive_scores, negative_scores)
+    positive_scores, negative_scores = widened(positive_scores), widened(negative_scores)
     scale = inverse_temperature(temperature)
     total = pair_sum(
         torch.ones_like(positive_scores)[:, None],
         negative_scores[:, None],
-        function=_softplus,
+        function=softplus,
         scale=scale,
         row_bias=-scale * positive_scores,
     )
     return reduce(total / max(negative_scores.numel(), 1), reduction)
-
-
-def _softplus(x: Tensor) -> Tensor:
-    # torch's softplus is linear above 20, which is 2e-9 off.
-    return -logsigmoid(-x)
 
 
 class MannWhitney(nn.Module):
@@ -144,6 +151,7 @@ class MannWhitney(nn.Module):
     def __init__(
         self,
         temperature: float | Tensor = 0.1,
+        *,
         form: str = "global",
         knots: int = 256,
         reduction: str = "mean",
@@ -171,13 +179,11 @@ class MannWhitney(nn.Module):
     def extra_repr(self) -> str:
         """The settings, for `print`."""
         return (
-            f"temperature={float(self.temperature):g}, form={self.form!r}, "
+            f"temperature={plain(self.temperature):g}, form={self.form!r}, "
             f"knots={self.knots}, reduction={self.reduction!r}"
         )
 
 
 def _check_settings(form: str, knots: int) -> None:
-    if form not in FORMS:
-        raise ArgumentError(f"unknown form '{form}'; allowed: {', '.join(FORMS)}")
-    if knots < 2:
-        raise ArgumentError(f"knots must be at least 2; got {knots}")
+    check_option("form", form, FORMS)
+    check_count("knots", knots, lowest=2)

@@ -11,8 +11,11 @@ from graphcl.errors import ArgumentError
 from graphcl.kernels.contrast import Pairs
 from graphcl.losses.arguments import (
     against_negatives,
+    check_option,
     check_reduction,
     inverse_temperature,
+    number,
+    plain,
     reduce,
 )
 from graphcl.losses.examples import two_views
@@ -127,6 +130,7 @@ class MarginInfoNCE(nn.Module):
     def __init__(
         self,
         temperature: float | Tensor = 0.2,
+        *,
         margin: float | Tensor = 0.1,
         kind: str = "cosine",
         intra_view: bool = True,
@@ -167,18 +171,15 @@ class MarginInfoNCE(nn.Module):
     def extra_repr(self) -> str:
         """The settings, for `print`."""
         return (
-            f"temperature={float(self.temperature):g}, margin={float(self.margin):g}, "
+            f"temperature={plain(self.temperature):g}, margin={plain(self.margin):g}, "
             f"kind={self.kind!r}, intra_view={self.intra_view}, symmetric={self.symmetric}, "
             f"reduction={self.reduction!r}"
         )
 
 
 def _check_margin(margin: float | Tensor, kind: str) -> None:
-    if kind not in KINDS:
-        raise ArgumentError(f"unknown kind '{kind}'; allowed: {', '.join(KINDS)}")
-    if isinstance(margin, Tensor) and margin.dim() != 0:
-        raise ArgumentError(f"margin must be one number; got shape {tuple(margin.shape)}")
-    value = float(margin.detach()) if isinstance(margin, Tensor) else margin
+    check_option("kind", kind, KINDS)
+    value = number("margin", margin)
     limit = math.pi if kind == "angle" else math.inf
     if not 0 <= value < limit:
         raise ArgumentError(f"margin must lie in [0, {limit:.4g}) for kind '{kind}'; got {value}")

@@ -10,6 +10,7 @@ from graphcl.losses.arguments import (
     against_negatives,
     check_reduction,
     inverse_temperature,
+    plain,
     reduce,
 )
 from graphcl.losses.examples import two_views
@@ -90,6 +91,7 @@ class MeanInfoNCE(nn.Module):
     def __init__(
         self,
         temperature: float | Tensor = 0.5,
+        *,
         intra_view: bool = False,
         symmetric: bool = True,
         reduction: str = "mean",
@@ -120,6 +122,6 @@ class MeanInfoNCE(nn.Module):
     def extra_repr(self) -> str:
         """The settings, for `print`."""
         return (
-            f"temperature={float(self.temperature):g}, intra_view={self.intra_view}, "
+            f"temperature={plain(self.temperature):g}, intra_view={self.intra_view}, "
             f"symmetric={self.symmetric}, reduction={self.reduction!r}"
         )

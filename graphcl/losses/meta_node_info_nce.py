@@ -10,12 +10,13 @@ from graphcl.losses.arguments import (
     check_reduction,
     check_two_views,
     inverse_temperature,
+    plain,
     reduce,
 )
 from graphcl.losses.examples import two_views_and_groups
 from graphcl.losses.info_nce import info_nce
 from graphcl.losses.meta_nodes import check_assignment, log_counts, sum_by_cluster
-from graphcl.losses.unit_rows import unit_rows
+from graphcl.losses.unit_rows import row_products, unit_rows
 
 
 def meta_node_info_nce(
@@ -35,7 +36,7 @@ def meta_node_info_nce(
     scale = inverse_temperature(temperature)
     clusters = check_assignment(assignment, z1, clusters)
     u, v = unit_rows(z1), unit_rows(z2)
-    positive = scale * (u * v).sum(dim=1)
+    positive = scale * row_products(u, v)
     values = []
     for anchor, other in [(u, v), (v, u)] if symmetric else [(u, v)]:
         terms = [positive]
@@ -169,6 +170,7 @@ class MetaNodeInfoNCE(nn.Module):
     def __init__(
         self,
         temperature: float | Tensor = 0.5,
+        *,
         clusters: int | None = None,
         intra_view: bool = False,
         symmetric: bool = True,
@@ -202,7 +204,7 @@ class MetaNodeInfoNCE(nn.Module):
     def extra_repr(self) -> str:
         """The settings, for `print`."""
         return (
-            f"temperature={float(self.temperature):g}, clusters={self.clusters}, "
+            f"temperature={plain(self.temperature):g}, clusters={self.clusters}, "
             f"intra_view={self.intra_view}, symmetric={self.symmetric}, "
             f"reduction={self.reduction!r}"
         )

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 
 from graphcl.errors import ArgumentError
+from graphcl.losses.arguments import check_count, check_tensor
+from graphcl.losses.precision import widened
 
 
 class MetaNodes(NamedTuple):
@@ -37,8 +39,7 @@ def meta_nodes(z: Tensor, assignment: Tensor, clusters: int | None = None) -> Me
 
 def sum_by_cluster(z: Tensor, assignment: Tensor, clusters: int) -> Tensor:
     """(clusters, d): the sum of the rows of every cluster, 0 where empty."""
-    if z.dtype in (torch.float16, torch.bfloat16):
-        z = z.float()
+    z = widened(z)
     return z.new_zeros(clusters, z.shape[1]).index_add(0, assignment, z)
 
 
@@ -47,21 +48,22 @@ def log_counts(counts: Tensor, like: Tensor) -> Tensor:
     return counts.to(like.dtype).log()
 
 
-def check_assignment(assignment: Tensor, z: Tensor, clusters: int | None) -> int:
+def check_assignment(
+    assignment: Tensor, z: Tensor, clusters: int | None, name: str = "assignment"
+) -> int:
     """The number of clusters; raise unless every row of z (N, d) has one of them."""
+    check_tensor(name, assignment)
+    if clusters is not None:
+        check_count("clusters", clusters)
     if assignment.dtype != torch.int64 or tuple(assignment.shape) != tuple(z.shape[:1]):
         raise ArgumentError(
-            f"assignment must be int64 of shape {tuple(z.shape[:1])}, the cluster of every node; "
+            f"{name} must be int64 of shape {tuple(z.shape[:1])}, the cluster of every node; "
             f"got {assignment.dtype} of shape {tuple(assignment.shape)}"
         )
-    if clusters is not None and clusters < 1:
-        raise ArgumentError(f"clusters must be at least 1; got {clusters}")
     if assignment.numel() == 0:
         return clusters or 1
     lowest, highest = (int(bound) for bound in assignment.aminmax())
     if lowest < 0 or (clusters is not None and highest >= clusters):
         top = "" if clusters is None else f" and at most {clusters - 1}"
-        raise ArgumentError(
-            f"assignment must be at least 0{top}; got values in {lowest} .. {highest}"
-        )
+        raise ArgumentError(f"{name} must be at least 0{top}; got values in {lowest} .. {highest}")
     return highest + 1 if clusters is None else clusters

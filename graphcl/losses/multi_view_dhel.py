@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from graphcl.kernels.contrast import contrast
-from graphcl.losses.arguments import check_reduction, inverse_temperature, reduce
+from graphcl.losses.arguments import check_reduction, inverse_temperature, plain, reduce
 from graphcl.losses.examples import several_views
 from graphcl.losses.multi_view import Views, log_positive_pairs, unit_views
 
@@ -84,6 +84,7 @@ class MultiViewDHEL(nn.Module):
     def __init__(
         self,
         temperature: float | Tensor = 0.3,
+        *,
         reduction: str = "mean",
         backend: str = "auto",
     ) -> None:
@@ -102,4 +103,4 @@ class MultiViewDHEL(nn.Module):
 
     def extra_repr(self) -> str:
         """The settings, for `print`."""
-        return f"temperature={float(self.temperature):g}, reduction={self.reduction!r}"
+        return f"temperature={plain(self.temperature):g}, reduction={self.reduction!r}"

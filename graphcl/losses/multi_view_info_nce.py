@@ -8,7 +8,13 @@ import torch
 from torch import Tensor, nn
 
 from graphcl.kernels.contrast import contrast, contrast_both, log_add_exp
-from graphcl.losses.arguments import anchor_values, check_reduction, inverse_temperature, reduce
+from graphcl.losses.arguments import (
+    anchor_values,
+    check_reduction,
+    inverse_temperature,
+    plain,
+    reduce,
+)
 from graphcl.losses.examples import several_views
 from graphcl.losses.multi_view import Views, log_positive_pairs, unit_views
 
@@ -84,6 +90,7 @@ class MultiViewInfoNCE(nn.Module):
     def __init__(
         self,
         temperature: float | Tensor = 0.5,
+        *,
         intra_view: bool = False,
         reduction: str = "mean",
         backend: str = "auto",
@@ -109,6 +116,6 @@ class MultiViewInfoNCE(nn.Module):
     def extra_repr(self) -> str:
         """The settings, for `print`."""
         return (
-            f"temperature={float(self.temperature):g}, intra_view={self.intra_view}, "
+            f"temperature={plain(self.temperature):g}, intra_view={self.intra_view}, "
             f"reduction={self.reduction!r}"
         )

@@ -8,7 +8,7 @@ from torch.nn.functional import logsigmoid
 
 from graphcl.errors import ArgumentError
 from graphcl.kernels.contrast.checks import check_finite
-from graphcl.losses.arguments import check_reduction, reduce
+from graphcl.losses.arguments import check_floating, check_reduction, number, reduce
 from graphcl.losses.examples import scores
 from graphcl.losses.score_pairs import score_pairs
 
@@ -36,6 +36,7 @@ def propensity_pu(
 def _inverse_propensity(propensity: Tensor | None, scores: Tensor, minimum: float) -> Tensor:
     if propensity is None:
         return torch.ones_like(scores)
+    check_floating("propensity", propensity)
     if propensity.shape != scores.shape:
         raise ArgumentError(
             f"propensity must have shape {tuple(scores.shape)}; got {tuple(propensity.shape)}"
@@ -49,7 +50,7 @@ def _inverse_propensity(propensity: Tensor | None, scores: Tensor, minimum: floa
 
 
 def _check(minimum_propensity: float) -> None:
-    if not 0 < minimum_propensity <= 1:
+    if not 0 < number("minimum_propensity", minimum_propensity) <= 1:
         raise ArgumentError(
             f"minimum_propensity must be a number in (0, 1]; got {minimum_propensity}"
         )
@@ -98,6 +99,7 @@ class PropensityPU(nn.Module):
 
     def __init__(
         self,
+        *,
         minimum_propensity: float = 0.05,
         non_negative: bool = False,
         reduction: str = "mean",

@@ -8,9 +8,17 @@ import torch
 from torch import Tensor, nn
 
 from graphcl.errors import ArgumentError
-from graphcl.kernels.contrast.checks import check_finite, full_precision
+from graphcl.kernels.contrast.checks import full_precision
 from graphcl.kernels.kmeans import kmeans
-from graphcl.losses.arguments import check_reduction, check_two_views, inverse_temperature, reduce
+from graphcl.losses.arguments import (
+    check_reduction,
+    check_rows,
+    check_temperature,
+    check_two_views,
+    inverse_temperature,
+    plain,
+    reduce,
+)
 from graphcl.losses.examples import views_clusters_prototypes
 from graphcl.losses.meta_nodes import check_assignment, meta_nodes
 from graphcl.losses.unit_rows import unit_rows
@@ -93,14 +101,15 @@ def proto_clip(
     }
     for name, prototypes in given.items():
         if prototypes is not None:
-            _check_prototypes(name, prototypes, z1.shape[1])
+            check_rows(name, prototypes, z1.shape[1], fewest=1)
     settings = (scale, target_temperature, back_translation)
-    of_first = _direction(u, v, assignment2, centroids2, translated1, *settings)
-    of_second = _direction(v, u, assignment1, centroids1, translated2, *settings)
+    of_first = _direction((2, 1), u, v, assignment2, centroids2, translated1, *settings)
+    of_second = _direction((1, 2), v, u, assignment1, centroids1, translated2, *settings)
     return reduce((of_first + of_second) / 2, reduction)
 
 
 def _direction(
+    views: tuple[int, int],
     student: Tensor,
     teacher: Tensor,
     assignment: Tensor,
@@ -112,7 +121,8 @@ def _direction(
 ) -> Tensor:
     """Cross-entropy (N,) of the student's rows with the clusters of the teacher's view."""
     clusters = None if centroids is None else centroids.shape[0]
-    clusters = check_assignment(assignment, student, clusters)
+    of_teacher, of_student = views
+    clusters = check_assignment(assignment, student, clusters, f"assignment{of_teacher}")
     if centroids is None:
         centroids = meta_nodes(teacher.detach(), assignment, clusters).centroids
     if not back_translation:
@@ -121,8 +131,8 @@ def _direction(
         translated = meta_nodes(student.detach(), assignment, clusters).centroids
     if translated.shape[0] != clusters:
         raise ArgumentError(
-            "translated1 must have a row per centroid of view 2, and translated2 of view 1: "
-            f"{clusters}; got {translated.shape[0]}"
+            f"translated{of_student} must have a row per cluster of view {of_teacher}, {clusters}; "
+            f"got {translated.shape[0]}"
         )
     centroids, translated = centroids.detach().to(student), translated.detach().to(student)
     with full_precision(student):
@@ -162,7 +172,7 @@ class ProtoCLIP(nn.Module):
     Args:
         temperature: τ, a number in [1e-3, 10], or a 0-d tensor or Parameter to learn;
             CLIP's start of 0.07.
-        target_temperature: T, above 0, or None for hard targets; 0.1 is our choice.
+        target_temperature: T in [1e-3, 10], or None for hard targets; 0.1 is our choice.
         back_translation: compare with prototypes of the anchor's own view.
         reduction: "mean" or "sum" over the N nodes, or "none".
 
@@ -189,6 +199,7 @@ class ProtoCLIP(nn.Module):
     def __init__(
         self,
         temperature: float | Tensor = 0.07,
+        *,
         target_temperature: float | None = 0.1,
         back_translation: bool = True,
         reduction: str = "mean",
@@ -232,22 +243,12 @@ class ProtoCLIP(nn.Module):
     def extra_repr(self) -> str:
         """The settings, for `print`."""
         return (
-            f"temperature={float(self.temperature):g}, "
+            f"temperature={plain(self.temperature):g}, "
             f"target_temperature={self.target_temperature}, "
             f"back_translation={self.back_translation}, reduction={self.reduction!r}"
         )
 
 
-def _check_prototypes(name: str, prototypes: Tensor, dimension: int) -> None:
-    if prototypes.dim() != 2 or prototypes.shape[1] != dimension or not prototypes.shape[0]:
-        raise ArgumentError(
-            f"{name} must be (K, {dimension}) with K at least 1; got {tuple(prototypes.shape)}"
-        )
-    check_finite(name, prototypes)
-
-
 def _check_target_temperature(temperature: float | None) -> None:
-    if temperature is not None and not 0 < temperature < float("inf"):
-        raise ArgumentError(
-            f"target_temperature must be a finite number above 0, or None; got {temperature}"
-        )
+    if temperature is not None:
+        check_temperature(temperature, "target_temperature")

@@ -7,8 +7,8 @@ import math
 import torch
 from torch import Tensor
 
-from graphcl.errors import ArgumentError
 from graphcl.kernels.contrast import Pairs, pair_logits, segment_log_sum_exp
+from graphcl.kernels.contrast.pairs import check_pairs
 from graphcl.losses.unit_rows import row_products
 
 
@@ -69,12 +69,7 @@ def related_log_sum_exp(
 def _usable(rows: Tensor, number: int, pairs: Pairs) -> tuple[Pairs, Tensor]:
     """The pairs that hold a positive and their log-weights in the dtype of `rows`."""
     count = rows.shape[0] // number
-    for name, index in (("row", pairs.rows), ("column", pairs.columns)):
-        if index.numel() and not 0 <= int(index.min()) <= int(index.max()) < count:
-            raise ArgumentError(
-                f"positives must relate nodes 0 .. {count - 1}; got {name}s in "
-                f"{int(index.min())} .. {int(index.max())}"
-            )
+    check_pairs("positives", pairs, (count, count), rows)
     log_weight = pairs.log_weight
     if log_weight is None:
         log_weight = rows.new_zeros(pairs.rows.numel())

@@ -10,8 +10,17 @@ from graphcl.errors import ArgumentError
 from graphcl.kernels.contrast import contrast
 from graphcl.kernels.contrast.checks import check_finite, check_vector
 from graphcl.kernels.row_products import check_columns, check_index, row_products
-from graphcl.losses.arguments import check_reduction, inverse_temperature, reduce
+from graphcl.losses.arguments import (
+    check_alike,
+    check_floating,
+    check_reduction,
+    check_tensor,
+    inverse_temperature,
+    plain,
+    reduce,
+)
 from graphcl.losses.examples import rows_and_sampled_negatives
+from graphcl.losses.precision import widened
 
 
 def sampled_softmax(
@@ -30,8 +39,10 @@ def sampled_softmax(
 ) -> Tensor:
     """Functional twin of `SampledSoftmax`; the same arguments."""
     scale = inverse_temperature(temperature)
+    check_tensor("negatives", negatives)
     shared = negatives.dim() == 1
     _check(query, items, target, negatives)
+    query, items = widened(query), widened(items)
     correction = _correction(negatives, log_probability)
     positive = scale * row_products(query, items, target[:, None]).squeeze(1)
     _check_finite_products(query, items, positive)
@@ -74,6 +85,7 @@ def sampled_softmax(
 def _correction(negatives: Tensor, log_probability: Tensor | None) -> Tensor:
     if log_probability is None:
         return torch.zeros(negatives.shape, dtype=torch.float64, device=negatives.device)
+    check_floating("log_probability", log_probability)
     if log_probability.shape != negatives.shape:
         raise ArgumentError(
             f"log_probability must have the shape of negatives, {tuple(negatives.shape)}; "
@@ -86,6 +98,7 @@ def _correction(negatives: Tensor, log_probability: Tensor | None) -> Tensor:
 
 
 def _target_correction(negatives: Tensor, target: Tensor, target_log_probability: Tensor) -> Tensor:
+    check_floating("target_log_probability", target_log_probability)
     if target_log_probability.shape != target.shape:
         raise ArgumentError(
             f"target_log_probability must have shape {tuple(target.shape)}; "
@@ -111,6 +124,16 @@ def _check_finite_products(query: Tensor, items: Tensor, products: Tensor) -> No
 
 
 def _check(query: Tensor, items: Tensor, target: Tensor, negatives: Tensor) -> None:
+    # Rows of the table that nobody reads may hold anything: no `check_rows` here.
+    check_floating("query", query)
+    check_floating("items", items)
+    check_alike(("query", "items"), query, items)
+    check_tensor("target", target)
+    if query.dim() != 2 or items.dim() != 2 or query.shape[1] != items.shape[1]:
+        raise ArgumentError(
+            "query and items must be (M, d) and (N, d); got "
+            f"{tuple(query.shape)} and {tuple(items.shape)}"
+        )
     if target.dtype != torch.int64 or tuple(target.shape) != query.shape[:1]:
         raise ArgumentError(
             f"target must be ({query.shape[0]},) of torch.int64; "
@@ -180,6 +203,7 @@ class SampledSoftmax(nn.Module):
     def __init__(
         self,
         temperature: float | Tensor = 1.0,
+        *,
         remove_accidental_hits: bool = True,
         reduction: str = "mean",
         backend: str = "auto",
@@ -220,6 +244,6 @@ class SampledSoftmax(nn.Module):
     def extra_repr(self) -> str:
         """The settings, for `print`."""
         return (
-            f"temperature={float(self.temperature):g}, "
+            f"temperature={plain(self.temperature):g}, "
             f"remove_accidental_hits={self.remove_accidental_hits}, reduction={self.reduction!r}"
         )

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from graphcl.errors import ArgumentError
 from graphcl.kernels.contrast.checks import check_finite
-from graphcl.losses.arguments import negative_columns
+from graphcl.losses.arguments import check_alike, check_floating
+from graphcl.losses.precision import widened
 
 
 def score_pairs(
@@ -21,13 +21,23 @@ def score_pairs(
         ArgumentError: for shapes that do not match or an integer dtype.
         NonFiniteArgumentError: for NaN or infinity.
     """
-    for label, scores in (("positive_scores", positive_scores), (name, negative_scores)):
-        if not scores.is_floating_point():
-            raise ArgumentError(f"{label} must be of a floating dtype; got {scores.dtype}")
+    names = ("positive_scores", name)
+    for label, scores in zip(names, (positive_scores, negative_scores), strict=True):
+        check_floating(label, scores)
         check_finite(label, scores)
-    both = positive_scores, negative_columns(positive_scores, negative_scores)
-    first, second = (part if part.dtype == torch.float64 else part.float() for part in both)
-    return first, second
+    check_alike(names, positive_scores, negative_scores)
+    if positive_scores.dim() != 1 or negative_scores.dim() not in (1, 2):
+        raise ArgumentError(
+            f"positive_scores must be (n,) and {name} (n,) or (n, k); got "
+            f"{tuple(positive_scores.shape)} and {tuple(negative_scores.shape)}"
+        )
+    if negative_scores.shape[0] != positive_scores.shape[0]:
+        raise ArgumentError(
+            f"{name} must have {positive_scores.shape[0]} rows, one per positive; "
+            f"got {negative_scores.shape[0]}"
+        )
+    columns = negative_scores[:, None] if negative_scores.dim() == 1 else negative_scores
+    return widened(positive_scores), widened(columns)
 
 
 def mean_of_terms(positive: Tensor, negative: Tensor) -> Tensor:

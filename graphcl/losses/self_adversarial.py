@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn.functional import logsigmoid
 
 from graphcl.errors import ArgumentError
-from graphcl.losses.arguments import check_reduction, check_weight, reduce
+from graphcl.losses.arguments import check_reduction, check_weight, number, reduce
 from graphcl.losses.examples import scores
 from graphcl.losses.score_pairs import score_pairs
 
@@ -35,7 +35,7 @@ def self_adversarial(
 
 
 def _check(margin: float, alpha: float) -> None:
-    if not abs(margin) < float("inf"):
+    if not abs(number("margin", margin)) < float("inf"):
         raise ArgumentError(f"margin must be a finite number; got {margin}")
     check_weight("alpha", alpha)
 
@@ -89,6 +89,7 @@ class SelfAdversarial(nn.Module):
         self,
         margin: float = 9.0,
         alpha: float = 1.0,
+        *,
         detach_weights: bool = True,
         reduction: str = "mean",
     ) -> None:

@@ -6,13 +6,21 @@ import math
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import logsigmoid
 
+from graphcl.errors import ArgumentError
 from graphcl.kernels.contrast import pair_sum
-from graphcl.losses.arguments import check_reduction, check_two_views, reduce
+from graphcl.kernels.contrast.checks import check_vector
+from graphcl.losses.arguments import (
+    check_reduction,
+    check_two_views,
+    number,
+    plain,
+    reduce,
+    softplus,
+)
 from graphcl.losses.examples import two_views
-from graphcl.losses.log_scale import number_or_parameter, one_finite_number, scale_from_log
-from graphcl.losses.unit_rows import unit_rows
+from graphcl.losses.log_scale import number_or_parameter, scale_from_log
+from graphcl.losses.unit_rows import row_products, unit_rows
 
 LOG_SCALE = math.log(10.0)
 BIAS = -10.0
@@ -31,25 +39,26 @@ def siglip(
     """Functional twin of `SigLIP`; the same arguments."""
     check_two_views(z1, z2)
     scale = scale_from_log(log_scale)
-    one_finite_number("bias", bias)
+    _check_bias(bias)
     u, v = unit_rows(z1), unit_rows(z2)
     count = u.shape[0]
     if ids is None:
         ids = torch.arange(count, device=u.device)
+    check_vector("ids", ids, count, u, floating=False)
     shift = u.new_zeros(count) + bias
     if count_bias:
         shift = shift - math.log(max(count, 1))
     # The diagonal shares its id with itself, so that what is left are the negatives.
     repelled = pair_sum(
-        u, v, function=_softplus, scale=scale, row_bias=shift, row_ids=ids, column_ids=ids
+        u, v, function=softplus, scale=scale, row_bias=shift, row_ids=ids, column_ids=ids
     )
-    attracted = _softplus(-(scale * (u * v).sum(dim=1) + shift))
+    attracted = softplus(-(scale * row_products(u, v) + shift))
     return reduce(repelled + attracted, reduction)
 
 
-def _softplus(x: Tensor) -> Tensor:
-    # torch's softplus is linear above 20, which is 2e-9 off.
-    return -logsigmoid(-x)
+def _check_bias(bias: float | Tensor) -> None:
+    if not math.isfinite(number("bias", bias)):
+        raise ArgumentError(f"bias must be finite; got {number('bias', bias)}")
 
 
 class SigLIP(nn.Module):
@@ -100,6 +109,7 @@ class SigLIP(nn.Module):
         self,
         log_scale: float | Tensor | None = None,
         bias: float | Tensor | None = None,
+        *,
         count_bias: bool = False,
         reduction: str = "mean",
     ) -> None:
@@ -107,7 +117,7 @@ class SigLIP(nn.Module):
         self.log_scale = number_or_parameter(log_scale, LOG_SCALE)
         self.bias = number_or_parameter(bias, BIAS)
         scale_from_log(self.log_scale)
-        one_finite_number("bias", self.bias)
+        _check_bias(self.bias)
         check_reduction(reduction)
         self.count_bias = count_bias
         self.reduction = reduction
@@ -127,6 +137,6 @@ class SigLIP(nn.Module):
     def extra_repr(self) -> str:
         """The settings, for `print`."""
         return (
-            f"log_scale={float(self.log_scale):g}, bias={float(self.bias):g}, "
+            f"log_scale={plain(self.log_scale):g}, bias={plain(self.bias):g}, "
             f"count_bias={self.count_bias}, reduction={self.reduction!r}"
         )

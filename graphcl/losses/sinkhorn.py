@@ -5,8 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from graphcl.errors import ArgumentError
-from graphcl.kernels.contrast.checks import check_finite, check_matrix
+from graphcl.kernels.contrast.checks import check_finite
+from graphcl.losses.arguments import check_above_zero, check_count, check_rows
+from graphcl.losses.precision import widened
 
 
 @torch.no_grad()
@@ -36,10 +37,8 @@ def sinkhorn(scores: Tensor, epsilon: float = 0.05, iterations: int = 3) -> Tens
         NonFiniteArgumentError: for NaN or infinity in scores / epsilon.
     """
     check_sinkhorn(epsilon, iterations)
-    check_matrix("scores", scores, None)
-    check_finite("scores", scores)
-    if scores.dtype in (torch.float16, torch.bfloat16):
-        scores = scores.float()
+    check_rows("scores", scores)
+    scores = widened(scores)
     if scores.numel() == 0:
         return torch.zeros_like(scores)
     log_codes = scores / epsilon
@@ -52,7 +51,5 @@ def sinkhorn(scores: Tensor, epsilon: float = 0.05, iterations: int = 3) -> Tens
 
 def check_sinkhorn(epsilon: float, iterations: int) -> None:
     """Raise unless epsilon is above 0 and there is an iteration."""
-    if not 0 < epsilon < float("inf"):
-        raise ArgumentError(f"epsilon must be a finite number above 0; got {epsilon}")
-    if iterations < 1:
-        raise ArgumentError(f"iterations must be at least 1; got {iterations}")
+    check_above_zero("epsilon", epsilon)
+    check_count("iterations", iterations)

@@ -7,19 +7,25 @@ from torch import Tensor, nn
 
 from graphcl.errors import ArgumentError
 from graphcl.kernels.contrast import Pairs, contrast
-from graphcl.kernels.contrast.checks import check_finite
 from graphcl.kernels.sparse_matrix import SparseMatrix
-from graphcl.losses.arguments import check_reduction, inverse_temperature, reduce
+from graphcl.losses.arguments import (
+    check_option,
+    check_reduction,
+    inverse_temperature,
+    plain,
+    reduce,
+)
 from graphcl.losses.examples import labelled_views
 from graphcl.losses.groups import group_labels
+from graphcl.losses.multi_view import Views, unit_views
 from graphcl.losses.related import related_log_sum_exp, related_mean
-from graphcl.losses.unit_rows import row_products, unit_rows
+from graphcl.losses.unit_rows import row_products
 
 FORMS = ("out", "in")
 
 
 def sup_con(
-    z: Tensor,
+    views: Views,
     labels: Tensor | None = None,
     positives: Pairs | SparseMatrix | None = None,
     temperature: float | Tensor = 0.1,
@@ -29,37 +35,36 @@ def sup_con(
     backend: str = "auto",
 ) -> Tensor:
     """Functional twin of `SupCon`; the same arguments."""
-    _check_form(form)
+    check_option("form", form, FORMS)
     check_reduction(reduction)
     if labels is not None and positives is not None:
         raise ArgumentError("positives come from labels or from a relation; got both")
-    views = _node_views(z)
-    check_finite("z", z)
-    count, number = views.shape[:2]
-    rows = unit_rows(views.reshape(count * number, views.shape[2]))
+    if isinstance(views, Tensor) and views.dim() == 2:
+        views = views[None]
+    units = unit_views(views, fewest=1)
+    number, (count, _) = len(units), units[0].shape
+    # The views of a node next to each other.
+    rows = torch.stack(units, dim=1).flatten(0, 1)
     scale = inverse_temperature(temperature)
     denominator = contrast(rows, scale=scale, backend=backend).denominator
     if positives is not None:
-        pairs = _stored(positives, count) if isinstance(positives, SparseMatrix) else positives
+        pairs = positives if isinstance(positives, Pairs) else _stored(positives, count)
         related = related_mean if form == "out" else related_log_sum_exp
         present, attraction = related(rows, number, pairs, scale)
     else:
         if labels is None:
-            labels = torch.arange(count, device=z.device)
+            labels = torch.arange(count, device=rows.device)
         present, attraction = _same_label(rows, number, labels, scale, form, backend)
     values = torch.where(present, denominator - attraction, 0.0).view(count, number).mean(dim=1)
     return reduce(values, reduction, present.view(count, number)[:, 0])
 
 
-def _node_views(z: Tensor) -> Tensor:
-    """z as (N, V, d); raise unless it is (N, d), one view, or (N, V, d) with V of at least 1."""
-    if z.dim() not in (2, 3) or (z.dim() == 3 and z.shape[1] == 0):
-        raise ArgumentError(f"z must be (N, d) or (N, V, d) with V >= 1; got {tuple(z.shape)}")
-    return z[:, None] if z.dim() == 2 else z
-
-
 def _stored(matrix: SparseMatrix, count: int) -> Pairs:
     """The entries of a relation of nodes that are above 0."""
+    if not isinstance(matrix, SparseMatrix):
+        raise ArgumentError(
+            f"positives must be Pairs or a SparseMatrix; got {type(matrix).__name__}"
+        )
     if matrix.shape != (count, count):
         raise ArgumentError(f"positives must be of shape {(count, count)}; got {matrix.shape}")
     # The logarithm of a stored 0 would turn the gradient of the other weights into NaN.
@@ -127,18 +132,21 @@ class SupCon(nn.Module):
         backend: of `graphcl.kernels.contrast.contrast`.
 
     Shape:
-        z (N, d), or (N, V, d) for V views of every node, un-normalised; labels (N,)
-        integers; positives a `Pairs` or `SparseMatrix` (N, N) of nodes, whose weights
-        are at least 0 and differentiable; a weight of 0 is no relation and gets
+        views (V, N, d), or a sequence of V tensors (N, d), un-normalised, row i being
+        the same node in each; one (N, d) is one view. Note the order: the authors' code
+        has (N, V, d), of which the transpose of the first two axes is meant here. labels
+        (N,) integers; positives a `Pairs` or `SparseMatrix` (N, N) of nodes, whose
+        weights are at least 0 and differentiable; a weight of 0 is no relation and gets
         gradient 0. Output: 0-d, or (N,) with reduction "none".
 
     Raises:
         ArgumentError: for a shape, dtype, index, temperature, form, reduction or
             backend out of range, and for labels and positives at once.
+        NonFiniteArgumentError: for NaN or infinity in views or weights.
 
     Example:
         >>> loss = SupCon(0.1)
-        >>> value = loss(torch.randn(100, 2, 32), torch.randint(5, (100,)))
+        >>> value = loss(torch.randn(2, 100, 32), torch.randint(5, (100,)))
     """
 
     functional = staticmethod(sup_con)
@@ -147,13 +155,14 @@ class SupCon(nn.Module):
     def __init__(
         self,
         temperature: float | Tensor = 0.1,
+        *,
         form: str = "out",
         reduction: str = "mean",
         backend: str = "auto",
     ) -> None:
         super().__init__()
         inverse_temperature(temperature)
-        _check_form(form)
+        check_option("form", form, FORMS)
         check_reduction(reduction)
         self.temperature = temperature
         self.form = form
@@ -162,13 +171,13 @@ class SupCon(nn.Module):
 
     def forward(
         self,
-        z: Tensor,
+        views: Views,
         labels: Tensor | None = None,
         positives: Pairs | SparseMatrix | None = None,
     ) -> Tensor:
-        """The loss of nodes (N, d) or of their views (N, V, d)."""
+        """The loss of nodes (N, d) or of their views (V, N, d)."""
         return sup_con(
-            z,
+            views,
             labels,
             positives,
             self.temperature,
@@ -180,11 +189,6 @@ class SupCon(nn.Module):
     def extra_repr(self) -> str:
         """The settings, for `print`."""
         return (
-            f"temperature={float(self.temperature):g}, form={self.form!r}, "
+            f"temperature={plain(self.temperature):g}, form={self.form!r}, "
             f"reduction={self.reduction!r}"
         )
-
-
-def _check_form(form: str) -> None:
-    if form not in FORMS:
-        raise ArgumentError(f"unknown form '{form}'; allowed: {', '.join(FORMS)}")

@@ -7,7 +7,16 @@ from torch import Tensor, nn
 
 from graphcl.errors import ArgumentError
 from graphcl.kernels.contrast.checks import check_finite, full_precision
-from graphcl.losses.arguments import check_reduction, check_two_views, inverse_temperature, reduce
+from graphcl.losses.arguments import (
+    check_alike,
+    check_floating,
+    check_reduction,
+    check_rows,
+    check_two_views,
+    inverse_temperature,
+    plain,
+    reduce,
+)
 from graphcl.losses.examples import views_prototypes_codes
 from graphcl.losses.sinkhorn import check_sinkhorn, sinkhorn
 from graphcl.losses.unit_rows import unit_rows
@@ -29,7 +38,8 @@ def swav(
     check_two_views(z1, z2)
     check_sinkhorn(epsilon, iterations)
     scale = inverse_temperature(temperature)
-    _check_prototypes(prototypes, z1)
+    check_rows("prototypes", prototypes, z1.shape[1], fewest=1)
+    check_alike(("z1", "prototypes"), z1, prototypes)
     values = []
     _check_codes("codes1", codes1, z1.shape[0], prototypes.shape[0])
     _check_codes("codes2", codes2, z1.shape[0], prototypes.shape[0])
@@ -112,6 +122,7 @@ class SwAV(nn.Module):
     def __init__(
         self,
         temperature: float | Tensor = 0.1,
+        *,
         epsilon: float = 0.05,
         iterations: int = 3,
         reduction: str = "mean",
@@ -149,7 +160,7 @@ class SwAV(nn.Module):
     def extra_repr(self) -> str:
         """The settings, for `print`."""
         return (
-            f"temperature={float(self.temperature):g}, epsilon={self.epsilon:g}, "
+            f"temperature={plain(self.temperature):g}, epsilon={self.epsilon:g}, "
             f"iterations={self.iterations}, reduction={self.reduction!r}"
         )
 
@@ -159,17 +170,10 @@ def _cosines(z: Tensor, prototypes: Tensor) -> Tensor:
         return unit_rows(z) @ unit_rows(prototypes).T
 
 
-def _check_prototypes(prototypes: Tensor, z: Tensor) -> None:
-    if prototypes.dim() != 2 or prototypes.shape[1] != z.shape[1] or not prototypes.shape[0]:
-        raise ArgumentError(
-            f"prototypes must be (K, {z.shape[1]}) with K at least 1; got {tuple(prototypes.shape)}"
-        )
-    check_finite("prototypes", prototypes)
-
-
 def _check_codes(name: str, codes: Tensor | None, count: int, prototypes: int) -> None:
     if codes is None:
         return
+    check_floating(name, codes)
     if tuple(codes.shape) != (count, prototypes):
         raise ArgumentError(f"{name} must be ({count}, {prototypes}); got {tuple(codes.shape)}")
     check_finite(name, codes)

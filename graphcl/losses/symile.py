@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from graphcl.errors import ArgumentError
 from graphcl.kernels.contrast import contrast, log_add_exp
-from graphcl.losses.arguments import check_reduction, reduce
+from graphcl.losses.arguments import check_option, check_reduction, check_tensor, plain, reduce
 from graphcl.losses.examples import views_and_permutations
 from graphcl.losses.log_scale import number_or_parameter, scale_from_log
 from graphcl.losses.multi_view import Views, unit_views
@@ -31,7 +31,7 @@ def symile(
     backend: str = "auto",
 ) -> Tensor:
     """Functional twin of `Symile`; the same arguments."""
-    _check_negatives(negatives)
+    check_option("negatives", negatives, NEGATIVES)
     units = unit_views(views, fewest=3)
     scale = scale_from_log(log_scale)
     count = units[0].shape[0]
@@ -115,6 +115,7 @@ class Symile(nn.Module):
     def __init__(
         self,
         log_scale: float | Tensor | None = None,
+        *,
         negatives: str = "n",
         reduction: str = "mean",
         backend: str = "auto",
@@ -122,7 +123,7 @@ class Symile(nn.Module):
         super().__init__()
         self.log_scale = number_or_parameter(log_scale, LOG_SCALE)
         scale_from_log(self.log_scale)
-        _check_negatives(negatives)
+        check_option("negatives", negatives, NEGATIVES)
         check_reduction(reduction)
         self.negatives = negatives
         self.reduction = reduction
@@ -148,14 +149,9 @@ class Symile(nn.Module):
     def extra_repr(self) -> str:
         """The settings, for `print`."""
         return (
-            f"log_scale={float(self.log_scale):g}, negatives={self.negatives!r}, "
+            f"log_scale={plain(self.log_scale):g}, negatives={self.negatives!r}, "
             f"reduction={self.reduction!r}"
         )
-
-
-def _check_negatives(negatives: str) -> None:
-    if negatives not in NEGATIVES:
-        raise ArgumentError(f"unknown negatives '{negatives}'; allowed: {', '.join(NEGATIVES)}")
 
 
 def _orders(
@@ -171,6 +167,8 @@ def _orders(
         drawn = [torch.randperm(count, generator=generator, device=where) for _ in range(views)]
         return [order.to(device) for order in drawn]
     orders = list(permutations)
+    for order in orders:
+        check_tensor("permutations", order)
     if len(orders) != views or any(tuple(order.shape) != (count,) for order in orders):
         shapes = [tuple(order.shape) for order in orders]
         raise ArgumentError(f"permutations must be {views} of shape ({count},); got {shapes}")

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
 from graphcl.errors import ArgumentError
 from graphcl.kernels.contrast import ContrastOutput, Pairs, contrast, contrast_both
-from graphcl.kernels.contrast.checks import check_index
-from graphcl.losses.arguments import check_two_views, inverse_temperature
+from graphcl.kernels.contrast.checks import check_bias, check_index
+from graphcl.losses.arguments import check_tensor, check_two_views, inverse_temperature
 from graphcl.losses.unit_rows import unit_rows
 
 ColumnBias = Tensor | tuple[Tensor, Tensor] | None
@@ -30,6 +32,9 @@ def contrast_two_views(
 ) -> list[ContrastOutput]:
     """Denominators and positive logits of every anchor, by cosine over temperature.
 
+    A node of bias -inf is no candidate; as an anchor it has no positive, and comes back as
+    one without candidates: denominator -inf, positive 0.
+
     Args:
         z1, z2: (N, d) un-normalised; row i of both is the same node.
         temperature: in [1e-3, 10].
@@ -48,10 +53,47 @@ def contrast_two_views(
     Returns:
         One `ContrastOutput` of (N,) per direction: z1's anchors, then z2's if `symmetric`.
     """
+    outputs = _contrast(
+        z1,
+        z2,
+        temperature,
+        intra_view=intra_view,
+        symmetric=symmetric,
+        decoupled=decoupled,
+        backend=backend,
+        column_bias=column_bias,
+        slope=slope,
+        hardness=hardness,
+        exclude=exclude,
+    )
+    return outputs if column_bias is None else [_with_positive(*output) for output in outputs]
+
+
+def _with_positive(denominator: Tensor, positive: Tensor) -> ContrastOutput:
+    absent = torch.isneginf(positive)
+    return ContrastOutput(
+        denominator.masked_fill(absent, -torch.inf), torch.where(absent, 0.0, positive)
+    )
+
+
+def _contrast(
+    z1: Tensor,
+    z2: Tensor,
+    temperature: float | Tensor,
+    *,
+    intra_view: bool,
+    symmetric: bool,
+    decoupled: bool,
+    backend: str,
+    column_bias: ColumnBias,
+    slope: float,
+    hardness: float,
+    exclude: Pairs | None,
+) -> list[ContrastOutput]:
     check_two_views(z1, z2)
     scale = slope * inverse_temperature(temperature)
     count = z1.shape[0]
-    bias1, bias2 = _biases(column_bias, count)
+    bias1, bias2 = _biases(column_bias, z1)
     nodes = torch.arange(count, device=z1.device)
     excluded = None if exclude is None else excluded_both_ways(exclude, count)
     if not intra_view:
@@ -118,20 +160,25 @@ def contrast_two_views(
     return [output]
 
 
-def _biases(column_bias: ColumnBias, count: int) -> tuple[Tensor | None, Tensor | None]:
+def _biases(column_bias: ColumnBias, like: Tensor) -> tuple[Tensor | None, Tensor | None]:
     if column_bias is None:
         return None, None
-    pair = (column_bias, column_bias) if isinstance(column_bias, Tensor) else tuple(column_bias)
-    if len(pair) != 2 or any(tuple(bias.shape) != (count,) for bias in pair):
-        shapes = [tuple(bias.shape) for bias in pair]
+    count = like.shape[0]
+    pair = (column_bias, column_bias) if isinstance(column_bias, Tensor) else column_bias
+    if not isinstance(pair, Sequence) or len(pair) != 2:
         raise ArgumentError(
-            f"column_bias must be one tensor of shape ({count},) or a pair of them; got {shapes}"
+            f"column_bias must be one tensor of shape ({count},) or a pair of them; got {pair!r}"
         )
+    for bias in pair:
+        check_tensor("column_bias", bias)
+        check_bias("column_bias", bias, count, like)
     return pair[0], pair[1]
 
 
 def excluded_both_ways(exclude: Pairs, count: int) -> Pairs:
     """The pairs and their mirror images, each once, without those of a node and itself."""
+    if not isinstance(exclude, Pairs):
+        raise ArgumentError(f"exclude must be Pairs of nodes; got {type(exclude).__name__}")
     check_index("exclude.rows", exclude.rows, exclude.rows.numel(), count, exclude.rows)
     check_index("exclude.columns", exclude.columns, exclude.rows.numel(), count, exclude.rows)
     different = exclude.rows != exclude.columns

@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from graphcl.losses.precision import widened
+
 ZERO_BELOW = 1e-12
 
 
@@ -20,8 +22,7 @@ def unit_rows(rows: Tensor) -> Tensor:
     float16 and bfloat16 are computed and returned in float32. NaN and infinity
     stay visible as NaN.
     """
-    if rows.dtype in (torch.float16, torch.bfloat16):
-        rows = rows.float()
+    rows = widened(rows)
     if rows.shape[1] == 0:
         return rows
     unit, _ = _UnitRows.apply(rows)

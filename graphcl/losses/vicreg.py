@@ -15,6 +15,7 @@ from graphcl.losses.arguments import (
 )
 from graphcl.losses.columns import centred_columns, without_diagonal
 from graphcl.losses.examples import two_views
+from graphcl.losses.precision import widened
 
 
 def vicreg(
@@ -31,8 +32,7 @@ def vicreg(
     """Functional twin of `VICReg`; the same arguments."""
     check_two_views(z1, z2)
     _check_settings(invariance, variance, covariance, target_deviation, epsilon)
-    if z1.dtype in (torch.float16, torch.bfloat16):
-        z1, z2 = z1.float(), z2.float()
+    z1, z2 = widened(z1), widened(z2)
     dimension = max(z1.shape[1], 1)
     distance = (z1 - z2).square().sum(dim=1) / dimension
     spread = correlated = torch.zeros((), dtype=z1.dtype, device=z1.device)
@@ -98,6 +98,7 @@ class VICReg(nn.Module):
 
     def __init__(
         self,
+        *,
         invariance: float = 25.0,
         variance: float = 25.0,
         covariance: float = 1.0,

@@ -7,10 +7,10 @@ from torch import Tensor, nn
 
 from graphcl.errors import ArgumentError
 from graphcl.kernels.contrast.checks import full_precision
-from graphcl.losses.arguments import check_reduction, check_two_views, reduce
+from graphcl.losses.arguments import check_count, check_reduction, check_two_views, number, reduce
 from graphcl.losses.columns import centred_columns
 from graphcl.losses.examples import two_views
-from graphcl.losses.unit_rows import ZERO_BELOW, unit_rows
+from graphcl.losses.unit_rows import ZERO_BELOW, row_products, unit_rows
 
 
 def wmse(
@@ -37,7 +37,7 @@ def wmse(
         first, second = (
             torch.cat([whiten(view[part], shrinkage) for part in parts])[back] for view in (z1, z2)
         )
-    cosine = (unit_rows(first) * unit_rows(second)).sum(dim=1)
+    cosine = row_products(unit_rows(first), unit_rows(second))
     return reduce(2.0 - 2.0 * cosine, reduction)
 
 
@@ -116,7 +116,7 @@ class WMSE(nn.Module):
     example = staticmethod(two_views)
 
     def __init__(
-        self, shrinkage: float = 1e-3, slice_size: int | None = None, reduction: str = "mean"
+        self, *, shrinkage: float = 1e-3, slice_size: int | None = None, reduction: str = "mean"
     ) -> None:
         super().__init__()
         _check_settings(shrinkage, slice_size)
@@ -145,7 +145,7 @@ class WMSE(nn.Module):
 
 
 def _check_settings(shrinkage: float, slice_size: int | None) -> None:
-    if not 0 < shrinkage <= 1:
+    if not 0 < number("shrinkage", shrinkage) <= 1:
         raise ArgumentError(f"shrinkage must lie in (0, 1]; got {shrinkage}")
-    if slice_size is not None and slice_size < 2:
-        raise ArgumentError(f"slice_size must be at least 2, or None; got {slice_size}")
+    if slice_size is not None:
+        check_count("slice_size", slice_size, lowest=2)

@@ -1,8 +1,9 @@
 """Compiles the C++ kernels into this package's `built` folder.
 
 Run while installing (see hatch_build.py), and again by `python -m graphcl.native`.
-Needs a C++17 compiler (`$CXX`, or c++, g++, clang++ on the path) and nothing else:
-the kernels are plain C functions on arrays, linked against neither torch nor Python.
+Needs a C++17 compiler (`$CXX`, with arguments if need be, or c++, g++, clang++ on the
+path) and nothing else: the kernels are plain C functions on arrays, linked against
+neither torch nor Python.
 Imports nothing from the package, so that the installer can load it by its path.
 """
 
@@ -11,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import os
 import platform
+import shlex
 import shutil
 import subprocess
 import tempfile
@@ -18,7 +20,7 @@ from pathlib import Path
 
 SOURCES = Path(__file__).parent / "sources"
 BUILT = Path(__file__).parent / "built"
-STAMP = "sources.sha256"
+STAMP = "built.sha256"  # of the sources, and of each library: lines `digest  name`
 
 # No -ffast-math: it would cancel the range reduction of the exponential.
 COMMON = ("-std=c++17", "-O3", "-fPIC", "-shared", "-pthread", "-fvisibility-inlines-hidden")
@@ -47,9 +49,15 @@ class BuildError(RuntimeError):
 def sources_digest() -> str:
     """Sha256 over names and contents of the sources and of this file."""
     digest = hashlib.sha256()
-    for path in (*sorted(SOURCES.iterdir()), Path(__file__)):
+    sources = sorted(path for path in SOURCES.iterdir() if path.suffix in (".cpp", ".h"))
+    for path in (*sources, Path(__file__)):
         digest.update(path.name.encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()
+
+
+def file_digest(path: Path) -> str:
+    """Sha256 of one file."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def library_path(name: str) -> Path:
@@ -79,36 +87,54 @@ def build() -> list[str]:
                 if problem is None:
                     built[name] = target
                 elif name in PORTABLE:
-                    raise BuildError(f"{compiler} failed: {problem}")
-            (BUILT / STAMP).unlink(missing_ok=True)
-            for name in wanted:
-                library_path(name).unlink(missing_ok=True)
+                    raise BuildError(f"{shlex.join(compiler)} failed: {problem}")
+            digests = [f"{sources_digest()}  sources"]
+            digests += [f"{file_digest(path)}  {path.name}" for path in built.values()]
+            stamp = Path(folder) / STAMP
+            stamp.write_text("\n".join(digests) + "\n")
+            # Moved, not overwritten: a process may have the old ones loaded, another may
+            # build at the same time. What differs from its line in the stamp, which comes
+            # last, is not loaded.
             for name, target in built.items():
                 target.replace(library_path(name))
-        # Written last: libraries without a matching stamp are not loaded.
-        (BUILT / STAMP).write_text(sources_digest() + "\n")
+            stamp.replace(BUILT / STAMP)
+        for name in wanted.keys() - built.keys():
+            library_path(name).unlink(missing_ok=True)
     except OSError as error:
         raise BuildError(f"{BUILT} cannot be written: {error.strerror or error}") from error
     return list(built)
 
 
-def _compiler() -> str:
-    chosen = os.environ.get("CXX")
-    for candidate in (chosen,) if chosen else ("c++", "g++", "clang++"):
-        found = shutil.which(candidate.split()[0]) if candidate else None
+def _compiler() -> list[str]:
+    """The command, as far as it does not depend on what is compiled."""
+    chosen = os.environ.get("CXX", "").strip()
+    try:
+        candidates = [shlex.split(chosen)] if chosen else [["c++"], ["g++"], ["clang++"]]
+    except ValueError as error:
+        raise BuildError(f"CXX is no command: {chosen} ({error})") from error
+    for program, *arguments in candidates:
+        found = shutil.which(program)
         if found:
-            return found
+            return [found, *arguments]
     raise BuildError(f"no C++ compiler was found ({chosen or 'c++, g++, clang++'})")
 
 
 def _compile(
-    compiler: str, files: tuple[str, ...], flags: tuple[str, ...], target: Path
+    compiler: list[str], files: tuple[str, ...], flags: tuple[str, ...], target: Path
 ) -> str | None:
-    command = [compiler, *COMMON, *flags, *(str(SOURCES / file) for file in files)]
-    result = subprocess.run(
-        [*command, "-o", str(target)], capture_output=True, text=True, check=False
-    )
+    """Why it failed, or None."""
+    command = [*compiler, *COMMON, *flags, *(str(SOURCES / file) for file in files)]
+    try:
+        result = subprocess.run(
+            [*command, "-o", str(target)],
+            capture_output=True,
+            text=True,
+            errors="replace",
+            check=False,
+        )
+    except OSError as error:
+        return f"it cannot be run ({error.strerror or error})"
     if result.returncode == 0:
-        return None
+        return None if target.is_file() else "it wrote no library"
     lines = [line for line in result.stderr.splitlines() if "error" in line]
     return (lines or result.stderr.splitlines() or ["it gave no message"])[0].strip()

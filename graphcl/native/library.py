@@ -7,7 +7,7 @@ import functools
 import warnings
 from dataclasses import dataclass
 
-from graphcl.native.build import BUILT, STAMP, library_path, sources_digest
+from graphcl.native.build import BUILT, STAMP, file_digest, library_path, sources_digest
 
 # Best first, with the bits of `processor_features` that each needs.
 _LIBRARIES = (("amx", 4), ("avx512", 2), ("avx2", 1), ("portable", 0))
@@ -15,9 +15,11 @@ _CONTRAST_FUNCTIONS = {
     "contrast_forward_float": 3,
     "contrast_forward_double": 3,
     "contrast_forward_bfloat16": 3,
+    "contrast_forward_bfloat16x3": 3,
     "contrast_backward_float": 2,
     "contrast_backward_double": 2,
     "contrast_backward_bfloat16": 2,
+    "contrast_backward_bfloat16x3": 2,
 }
 
 
@@ -49,23 +51,28 @@ def usable_libraries() -> list[str]:
     """The instruction sets that were built and that this processor runs, best first."""
     if missing_reason() is not None:
         return []
-    features = _features()
+    features, built = _features(), _built_digests()
     return [
         name
         for name, bit in _LIBRARIES
-        if (features & bit or bit == 0) and library_path(name).is_file()
+        if (features & bit or bit == 0) and library_path(name).name in built
     ]
 
 
 @functools.cache
 def missing_reason() -> str | None:
     """Why the compiled kernels cannot be used, or None when they can."""
-    stamp = BUILT / STAMP
-    if not stamp.is_file():
+    if not (BUILT / STAMP).is_file():
         return "they were not built when the package was installed (no C++ compiler?)"
-    if stamp.read_text().strip() != sources_digest():
-        return "they were built from other sources"
     try:
+        digests = _built_digests()
+        if digests.pop("sources", None) != sources_digest():
+            return "they were built from other sources"
+        # Looked at before it is loaded: a truncated library kills the process that uses it.
+        for name, digest in digests.items():
+            path = BUILT / name
+            if not path.is_file() or file_digest(path) != digest:
+                return f"{path} is damaged or gone"
         _features()
     except OSError as error:
         return f"they cannot be loaded ({error})"
@@ -85,6 +92,12 @@ def warn_if_missing() -> None:
         )
 
 
+def _built_digests() -> dict[str, str]:
+    """What the stamp says: digest by name of the file, and of the sources."""
+    lines = (BUILT / STAMP).read_text(errors="replace").splitlines()
+    return {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
+
+
 def _features() -> int:
     portable = ctypes.CDLL(str(library_path("portable")))
     portable.processor_features.restype = ctypes.c_int32
@@ -95,7 +108,7 @@ def load_library(name: str) -> ContrastLibrary:
     """The library built for one instruction set; the processor must know it."""
     functions = ctypes.CDLL(str(library_path(name)))
     for function, arguments in _CONTRAST_FUNCTIONS.items():
-        if name != "amx" and function.endswith("bfloat16"):
+        if name != "amx" and "bfloat16" in function:
             continue
         pointer = getattr(functions, function)
         pointer.argtypes = [ctypes.c_void_p] * arguments

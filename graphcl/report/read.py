@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from graphcl.data.limits import check_unpacked
 from graphcl.errors import ConfigError, DataError, MissingDataError
 
 
@@ -137,7 +137,7 @@ def _read_result(folder: Path) -> Result:
         content = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise DataError(f"cannot read '{path}': {error.strerror or error}") from None
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError):
+    except (ValueError, RecursionError):
         raise DataError(f"'{path}' is not valid JSON; run the experiment again") from None
     try:
         result = Result.model_validate(content)
@@ -178,7 +178,7 @@ def _read_log(path: Path) -> tuple[Mapping[str, Any], ...]:
             continue
         try:
             record = json.loads(line)
-        except (UnicodeDecodeError, json.JSONDecodeError, RecursionError):
+        except (ValueError, RecursionError):
             record = None
         if not _is_record(record):
             raise DataError(
@@ -205,10 +205,13 @@ def _read_snapshot(path: Path) -> Snapshot | None:
     if not path.exists():
         return None
     try:
+        check_unpacked(path)
         # Arrays of Python objects would need pickle, which can run code: refused.
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
-    except (OSError, ValueError, EOFError, KeyError, AttributeError, zipfile.BadZipFile):
+    except DataError:
+        raise
+    except Exception:  # a damaged archive can fail in any way
         raise DataError(f"'{path}' is not a readable snapshot; run the experiment again") from None
     missing = {"embedding", "colour", "colour_name"} - arrays.keys()
     if missing:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
@@ -76,13 +76,18 @@ def load_checkpoint(path: Path) -> Checkpoint:
                     f"(got format {metadata.get('format')!r}, expected '{FORMAT}')"
                 )
             state = json.loads(metadata["state"])
+            if not isinstance(state, dict):
+                raise ValueError("its state is not a mapping")
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             if metadata["sha256"] != _digest(tensors, metadata["state"]):
                 raise CheckpointError(f"'{path}' is damaged: its content is not that of its sha256")
     except FileNotFoundError:
         raise CheckpointError(f"there is no checkpoint '{path}'") from None
-    except (SafetensorError, OSError, KeyError, ValueError) as error:
-        raise CheckpointError(f"'{path}' is damaged or not a checkpoint: {error}") from None
+    except CheckpointError:
+        raise
+    except Exception as error:  # a file made to do harm can fail in any way
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise CheckpointError(f"'{path}' is damaged or not a checkpoint: {reason}") from None
     return Checkpoint(tensors, state)
 
 
@@ -132,6 +137,9 @@ class CheckpointFolder:
                         f"(got fingerprint {checkpoint.state.get('fingerprint')}, "
                         f"this run has {fingerprint})"
                     )
+                progress = checkpoint.state.get("progress")
+                if not isinstance(progress, dict) or not {"epoch", "seconds"} <= progress.keys():
+                    raise CheckpointError(f"'{path}' does not say how far its training had come")
                 return checkpoint
         if failure is not None:
             raise failure

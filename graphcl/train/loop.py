@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from graphcl.errors import NonFiniteError
+from graphcl.errors import CheckpointError, NonFiniteError
 from graphcl.evaluate.contract import Split, Task
 from graphcl.methods.contract import Method
 from graphcl.train.checkpoint import (
@@ -131,10 +131,16 @@ class Trainer:
             CheckpointError: it does not fit the model.
         """
         restore_model(self.method, checkpoint.part("model"), self.folder.last)
-        groups = checkpoint.state["optimizer_groups"]
-        restore_optimizer(self.optimizer, checkpoint.part("optimizer"), groups)
-        restore_random_state(self.generator, checkpoint.part("random"))
-        self.progress = Progress(**checkpoint.state["progress"])
+        try:
+            groups = checkpoint.state["optimizer_groups"]
+            restore_optimizer(self.optimizer, checkpoint.part("optimizer"), groups)
+            restore_random_state(self.generator, checkpoint.part("random"))
+            self.progress = Progress(**checkpoint.state["progress"])
+        except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+            raise CheckpointError(
+                f"'{self.folder.last}' does not hold the state of this training: "
+                f"{' '.join(str(error).split())[:200]}"
+            ) from None
 
     def _count_time(self) -> None:
         now = time.monotonic()

@@ -1,5 +1,6 @@
 """Interaction logs: the store, readers, filters, splits and batches of histories."""
 
+from recsys.data.audit import audit
 from recsys.data.building import from_ids
 from recsys.data.filters import k_core
 from recsys.data.interactions import Interactions
@@ -13,18 +14,31 @@ from recsys.data.readers import (
     read_table,
 )
 from recsys.data.sequences import flat_histories, pad_histories
-from recsys.data.splits import InteractionSplit, leakage, leave_one_out, random_ratio_per_user
+from recsys.data.splits import (
+    InteractionSplit,
+    first_targets,
+    global_time,
+    leakage,
+    leave_one_out,
+    ordered_ratio_per_user,
+    random_ratio_per_user,
+    trained_on_the_future,
+)
 
 __all__ = [
     "InteractionSplit",
     "Interactions",
+    "audit",
+    "first_targets",
     "flat_histories",
     "from_dataframe",
     "from_ids",
+    "global_time",
     "k_core",
     "leakage",
     "leave_one_out",
     "load_interactions",
+    "ordered_ratio_per_user",
     "pad_histories",
     "random_ratio_per_user",
     "read_interactions",
@@ -32,4 +46,5 @@ __all__ = [
     "read_parquet",
     "read_recbole",
     "read_table",
+    "trained_on_the_future",
 ]

@@ -33,6 +33,9 @@ class SequenceBatch:
     """int64 (B,)."""
     targets: Tensor
     """int64 (T,) with T = lengths.sum(): what follows each real position, row by row."""
+    places: Tensor
+    """int64 (T,): where in the log's `items` each target stands. `Subsequences.row_at[places]`
+    are the subsequences whose last item each real position is."""
 
     @property
     def real(self) -> Tensor:
@@ -110,13 +113,15 @@ class SequenceBatches:
         real = place < lengths[:, None]
         source = self.starts[windows][:, None] + place
         # Row by row, as boolean indexing is: the order that `hidden[real]` has.
-        targets = self.items[source[real] + 1].long()
+        places = source[real] + 1
+        targets = self.items[places].long()
         items = self.items[source.where(real, torch.zeros_like(source))].long()
         return SequenceBatch(
             items=items.masked_fill(~real, self.padding),
             lengths=lengths,
             users=self.users[windows],
             targets=targets,
+            places=places,
         )
 
 

@@ -78,6 +78,7 @@ def _factorize(kind: str, column: pd.Series, row_name: RowName) -> tuple[np.ndar
                 f"the {kind} id in {row_name(where)} must be a whole number or text "
                 f"(got a {type(column.iloc[where]).__name__})"
             )
+    _check_no_bytes(kind, column, row_name)
     missing = column.isna()
     if not pd.api.types.is_numeric_dtype(column):
         text = column.astype(str).str.strip()
@@ -96,6 +97,18 @@ def _factorize(kind: str, column: pd.Series, row_name: RowName) -> tuple[np.ndar
     if not np.issubdtype(unique.dtype, np.integer):
         return _as_integers(codes.astype(np.int64), [str(value) for value in unique])
     return codes.astype(np.int64), unique.astype(np.int64)
+
+
+def _check_no_bytes(kind: str, column: pd.Series, row_name: RowName) -> None:
+    # Bytes are in no known encoding, and joining them to text would guess one.
+    if column.dtype != object:
+        return
+    raw = column.map(lambda value: isinstance(value, bytes)).to_numpy(dtype=bool)
+    if raw.any():
+        raise DataError(
+            f"the {kind} id in {row_name(int(raw.argmax()))} must be a whole number or text "
+            "(got bytes)"
+        )
 
 
 def _whole(kind: str, column: pd.Series, row_name: RowName) -> pd.Series:

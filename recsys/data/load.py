@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,11 +11,13 @@ from graphcl.data import card_names, load_card
 from graphcl.data.locate import locate
 from graphcl.errors import DataError, MissingDataError, unknown_name
 from recsys.data.interactions import Interactions
-from recsys.data.readers import read_interactions, read_recbole, read_table
+from recsys.data.readers import read_interactions, read_lines, read_recbole, read_table
 
 
 def load_interactions(
-    name_or_path: str | os.PathLike[str], data_root: Path | None = None
+    name_or_path: str | os.PathLike[str],
+    data_root: Path | None = None,
+    columns: Mapping[str, str] | None = None,
 ) -> Interactions:
     """Load a data set that has a card, or a log of one's own.
 
@@ -23,6 +26,8 @@ def load_interactions(
             the order that `graphcl.data.locate` documents; otherwise a file or folder that
             `recsys.data.read_interactions` understands.
         data_root: searched first for the files of a card.
+        columns: `{"user": header, "item": header, "time": header, "rating": header}` of a table
+            of one's own whose headers cannot be guessed; time and rating may be left out.
 
     Raises:
         UnknownNameError: it is neither a card nor an existing path; names the nearest card.
@@ -36,11 +41,16 @@ def load_interactions(
             "the current folder is '.'"
         )
     if text in card_names():
+        if columns:
+            raise DataError(
+                f"the columns of '{text}' are known; naming them is for a file of one's own "
+                f"(got {', '.join(columns.values())})"
+            )
         return _load_card(text, data_root)
     path = Path(name_or_path).expanduser()
     if path.exists():
         name = path.resolve().name if path.is_dir() else path.stem
-        return replace(read_interactions(path), name=name)
+        return replace(read_interactions(path, columns), name=name)
     if path.suffix or len(path.parts) > 1:
         raise MissingDataError(f"there is no file or folder '{path}'")
     logs = [name for name in card_names() if load_card(name).kind == "interactions"]
@@ -58,6 +68,8 @@ def _load_card(name: str, data_root: Path | None) -> Interactions:
         log = read_table(
             _ending(name, files, "ratings.csv"), title_path=_optional(files, "movies.csv")
         )
+    elif card.format == "item-lists":
+        log = read_lines(_ending(name, files, ".txt"))
     else:
         raise DataError(f"no reader of interactions for the format '{card.format}' of '{name}'")
     return replace(log, name=name)

@@ -27,11 +27,18 @@ COLUMN_NAMES: dict[str, tuple[str, ...]] = {
 }
 """Headers understood as each column, compared in lower case without `_`, `-` and spaces."""
 
+HARMLESS_ROWS, LARGEST_RATIO = 10_000_000, 100
+
+MOST_NAMES, LONGEST_NAME = 20, 60
+"""How much of a header a message shows."""
+
 POSITIONS = ("user", "item", "rating", "time")
 """What the columns of a table without a header are."""
 
 
-def read_recbole(path: Path, item_path: Path | None = None) -> Interactions:
+def read_recbole(
+    path: Path, item_path: Path | None = None, columns: Mapping[str, str] | None = None
+) -> Interactions:
     """Read a RecBole atomic file: tab-separated, with a header of `name:type` fields.
 
     Args:
@@ -39,14 +46,14 @@ def read_recbole(path: Path, item_path: Path | None = None) -> Interactions:
             `timestamp` (or any other name in `COLUMN_NAMES`).
         item_path: an `.item` file for titles: its first column with `title` or `name` in the
             header. By default the file beside `path` with the ending `.item`, if it exists.
+        columns: as in `read_table`, header names without their type.
 
     Raises:
         MissingDataError: the file does not exist.
         DataError: it is not readable as such.
     """
     frame, lines = _recbole_frame(path)
-    columns = _guess_columns(list(frame.columns), path)
-    log = _from_frame(frame, columns, path, lines)
+    log = _from_frame(frame, _choose_columns(columns, list(frame.columns), path), path, lines)
     beside = path.with_suffix(".item") if item_path is None else item_path
     if item_path is None and not beside.exists():
         return log
@@ -76,10 +83,7 @@ def read_table(
             names the header or the line.
     """
     frame, lines = _table_frame(path)
-    if columns is None:
-        chosen = _guess_columns(list(frame.columns), path)
-    else:
-        chosen = _check_columns(columns, list(frame.columns), path)
+    chosen = _choose_columns(columns, list(frame.columns), path)
     log = _from_frame(frame, chosen, path, lines)
     return log if title_path is None else _add_titles(log, _table_frame(title_path)[0])
 
@@ -93,11 +97,26 @@ def read_parquet(path: Path, columns: Mapping[str, str] | None = None) -> Intera
     """
     check_exists(path)
     try:
+        _check_rows(path)
         frame = pd.read_parquet(path)
+    except DataError:
+        raise
     except Exception as error:  # pyarrow raises many unrelated classes for broken files
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise DataError(f"'{path}' is not a readable Parquet file (got: {reason})") from None
     return from_dataframe(frame, columns, name=str(path))
+
+
+def _check_rows(path: Path) -> None:
+    """Refuse columns of one repeated value that stand for any number of rows in a few bytes."""
+    from pyarrow.parquet import read_metadata
+
+    rows, size = read_metadata(path).num_rows, path.stat().st_size
+    if rows > HARMLESS_ROWS and rows > LARGEST_RATIO * size:
+        raise DataError(
+            f"'{path}' has {size} bytes and would unpack to {rows} rows, more than "
+            f"{LARGEST_RATIO} a byte; it is refused"
+        )
 
 
 def from_dataframe(
@@ -110,10 +129,7 @@ def from_dataframe(
     """
     named = frame.set_axis([str(column) for column in frame.columns], axis=1)
     place = Path(name)
-    if columns is None:
-        chosen = _guess_columns(list(named.columns), place)
-    else:
-        chosen = _check_columns(columns, list(named.columns), place)
+    chosen = _choose_columns(columns, list(named.columns), place)
     return _from_frame(named.reset_index(drop=True), chosen, place, None)
 
 
@@ -135,40 +151,43 @@ def read_lines(path: Path) -> Interactions:
     return from_ids(pd.Series(users, dtype=str), pd.Series(items, dtype=str), name=str(path))
 
 
-def read_interactions(path: Path) -> Interactions:
+def read_interactions(path: Path, columns: Mapping[str, str] | None = None) -> Interactions:
     """Read a log in whatever of these formats its name and first line say.
 
     `.inter` is RecBole; `.parquet` or `.pq` is Parquet; `.csv`, `.tsv`, `.dat`, `.data` are
     tables; any other text is a table when its first line has a tab, comma, semicolon or `::`,
     and item lists otherwise. A folder is read when it holds one `.inter` file or a
-    `ratings.csv` (with `movies.csv` beside it for titles).
+    `ratings.csv` (with `movies.csv` beside it for titles). `columns` names the columns of a
+    table, as in `read_table`; a file that is given them is no item list.
 
     Raises:
         MissingDataError: there is no such file, or nothing readable in the folder.
         DataError: it is not readable as such.
     """
     if path.is_dir():
-        return _read_folder(path)
+        return _read_folder(path, columns)
     check_exists(path)
     ending = path.suffix.lower()
     if ending == ".inter":
-        return read_recbole(path)
+        return read_recbole(path, columns=columns)
     if ending in (".parquet", ".pq"):
-        return read_parquet(path)
-    if ending in (".csv", ".tsv", ".dat", ".data"):
-        return read_table(path)
+        return read_parquet(path, columns)
+    if columns or ending in (".csv", ".tsv", ".dat", ".data"):
+        return read_table(path, columns)
     first = next((line for line in read_text(path).splitlines() if line.strip()), "")
     is_table = any(mark in first for mark in ("\t", ",", ";", "::"))
     return read_table(path) if is_table else read_lines(path)
 
 
-def _read_folder(path: Path) -> Interactions:
+def _read_folder(path: Path, columns: Mapping[str, str] | None) -> Interactions:
     atomic = sorted(path.glob("*.inter"))
     if len(atomic) == 1:
-        return read_recbole(atomic[0])
+        return read_recbole(atomic[0], columns=columns)
     if (path / "ratings.csv").is_file():
         movies = path / "movies.csv"
-        return read_table(path / "ratings.csv", title_path=movies if movies.is_file() else None)
+        return read_table(
+            path / "ratings.csv", columns, title_path=movies if movies.is_file() else None
+        )
     raise MissingDataError(
         f"the folder '{path}' must hold one .inter file or a ratings.csv "
         f"(got {len(atomic)} .inter files)"
@@ -209,11 +228,18 @@ def _is_number(text: str) -> bool:
 
 
 def _listed(names: list[str]) -> str:
-    return ", ".join(one_line(name) for name in names)
+    shown = ", ".join(one_line(name)[:LONGEST_NAME] for name in names[:MOST_NAMES])
+    return shown + (f", ... ({len(names)} in all)" if len(names) > MOST_NAMES else "")
 
 
 def _plain(name: str) -> str:
     return name.lower().replace("_", "").replace("-", "").replace(" ", "")
+
+
+def _choose_columns(
+    columns: Mapping[str, str] | None, names: list[str], path: Path
+) -> dict[str, str]:
+    return _guess_columns(names, path) if not columns else _check_columns(columns, names, path)
 
 
 def _guess_columns(names: list[str], path: Path) -> dict[str, str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -61,6 +61,92 @@ def random_ratio_per_user(
     Raises:
         DataError: `fractions` are not three numbers as above.
     """
+    _check_fractions(fractions)
+    generator = torch.Generator().manual_seed(seed)
+    shuffled = torch.randperm(len(interactions), generator=generator)
+    users = interactions.users().cpu()
+    grouped = shuffled[torch.sort(users[shuffled], stable=True).indices]
+    # `grouped` lists each user's interactions in random order, users in order.
+    offsets = interactions.offsets.cpu()
+    draw = torch.empty_like(grouped)
+    draw[grouped] = torch.arange(len(interactions)) - offsets[users]
+    lengths = offsets.diff()
+    validation, test = _held_out(lengths, fractions)
+    part = (draw < (test + validation)[users]).long() + (draw < test[users]).long()
+    return _split(interactions, part.to(interactions.device))
+
+
+def ordered_ratio_per_user(
+    interactions: Interactions, fractions: Sequence[float] = (0.8, 0.1, 0.1)
+) -> InteractionSplit:
+    """Cut each user's history in time order: the latest share for test, the one before validation.
+
+    The sizes are those of `random_ratio_per_user` (RecBole's `RS` with order `TO`).
+
+    Raises:
+        DataError: `fractions` are not three numbers as there.
+    """
+    _check_fractions(fractions)
+    lengths = interactions.lengths()
+    validation, test = _held_out(lengths, fractions)
+    users = interactions.users()
+    place = torch.arange(len(interactions), device=interactions.device)
+    from_end = interactions.offsets[1:][users] - 1 - place
+    part = (from_end < (test + validation)[users]).long() + (from_end < test[users]).long()
+    return _split(interactions, part)
+
+
+def global_time(
+    interactions: Interactions, fractions: Sequence[float] = (0.8, 0.1, 0.1)
+) -> InteractionSplit:
+    """Cut the whole log at two moments, the same for all users.
+
+    The moments are the times by which `fractions` of the interactions have happened; everything
+    of one instant falls in the same part, so the parts may differ from the fractions where many
+    times are equal. The only split here in which nothing of the future is trained on: leaving
+    one out trains on what other users did after the target (Ji et al. 2023, arXiv 2010.11060).
+
+    Raises:
+        DataError: `fractions` are not three numbers as in `random_ratio_per_user`, the log has no
+            times, or all its times are equal.
+    """
+    _check_fractions(fractions)
+    if interactions.times is None:
+        raise DataError(
+            f"a split by time needs the time of every interaction (got none in "
+            f"'{interactions.name}')"
+        )
+    times = interactions.times
+    ordered = times.sort().values
+    if bool(ordered[0] == ordered[-1]):
+        raise DataError(
+            f"a split by time needs different times (got {ordered[0].item()} only in "
+            f"'{interactions.name}')"
+        )
+    last = len(ordered) - 1
+    first_held = min(last, round(fractions[0] * len(ordered)))
+    first_test = min(last, round((fractions[0] + fractions[1]) * len(ordered)))
+    part = (times >= ordered[first_held]).long()
+    if fractions[2] > 0:
+        part += (times >= ordered[first_test]).long() * part
+    return _split(interactions, part)
+
+
+def first_targets(split: InteractionSplit) -> InteractionSplit:
+    """The same split with only the earliest held-out interaction of each user as target.
+
+    What comes right after the known history; the others stay out of every part, except that
+    all of validation belongs to the history at test time.
+    """
+
+    def earliest(log: Interactions) -> Interactions:
+        place = torch.arange(len(log), device=log.device)
+        return log.select(place == log.offsets[:-1][log.users()])
+
+    return replace(split, validation=earliest(split.validation), test=earliest(split.test))
+
+
+def _check_fractions(fractions: Sequence[float]) -> None:
     if (
         len(fractions) != 3
         or min(fractions) < 0
@@ -71,19 +157,12 @@ def random_ratio_per_user(
             "fractions must be three numbers >= 0 with sum 1 and a train part above 0 "
             f"(got {tuple(fractions)})"
         )
-    generator = torch.Generator().manual_seed(seed)
-    shuffled = torch.randperm(len(interactions), generator=generator)
-    users = interactions.users().cpu()
-    grouped = shuffled[torch.sort(users[shuffled], stable=True).indices]
-    # `grouped` lists each user's interactions in random order, users in order.
-    offsets = interactions.offsets.cpu()
-    draw = torch.empty_like(grouped)
-    draw[grouped] = torch.arange(len(interactions)) - offsets[users]
-    lengths = offsets.diff()
+
+
+def _held_out(lengths: Tensor, fractions: Sequence[float]) -> tuple[Tensor, Tensor]:
+    """How many interactions of each user are for validation and for test."""
     test = _share(lengths, fractions[2], lengths - 1)
-    validation = _share(lengths, fractions[1], lengths - 1 - test)
-    part = (draw < (test + validation)[users]).long() + (draw < test[users]).long()
-    return _split(interactions, part.to(interactions.device))
+    return _share(lengths, fractions[1], lengths - 1 - test), test
 
 
 def _share(lengths: Tensor, fraction: float, available: Tensor) -> Tensor:
@@ -125,6 +204,18 @@ def leakage(split: InteractionSplit) -> dict[str, int]:
     }
     found["time"] = _older(split.train, split.validation) + _older(split.history, split.test)
     return found
+
+
+def trained_on_the_future(split: InteractionSplit) -> int:
+    """Training interactions, of anybody, that are newer than the oldest test target.
+
+    Every split but `global_time` has some; a model that learned from them knows trends that
+    nobody knew when the target was taken. 0 for a log without times.
+    """
+    train, test = split.train.times, split.test.times
+    if train is None or test is None or len(test) == 0:
+        return 0
+    return int((train > test.min()).sum())
 
 
 def _older(before: Interactions, after: Interactions) -> int:

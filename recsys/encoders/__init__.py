@@ -1,6 +1,8 @@
 """Sequence encoders: item sequences to hidden states."""
 
+from recsys.encoders.contract import SequenceEncoder
 from recsys.encoders.dropout import Dropout
+from recsys.encoders.gru4rec import GRU4RecEncoder
 from recsys.encoders.sasrec import SASRecEncoder
 
-__all__ = ["Dropout", "SASRecEncoder"]
+__all__ = ["Dropout", "GRU4RecEncoder", "SASRecEncoder", "SequenceEncoder"]

@@ -12,12 +12,14 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from graphcl.errors import ArgumentError
+from recsys.encoders.contract import SequenceEncoder, check_sizes
 from recsys.encoders.dropout import Dropout
 
 Norm = Literal["pre", "post"]
+Activation = Literal["relu", "gelu"]
 
 
-class SASRecEncoder(nn.Module):
+class SASRecEncoder(SequenceEncoder):
     """Item sequences -> one hidden state per position, each seeing only its past.
 
     Sequences are padded on the RIGHT, so positions count from the first item. The hidden
@@ -42,6 +44,13 @@ class SASRecEncoder(nn.Module):
         feed_forward: width of the feed-forward layer; None is `dimension`, as in the paper.
         norm: "pre" normalises each sub-layer's input and the output, "post" normalises
             after each residual sum and after the embedding.
+        activation: "relu", as in the paper, or "gelu", of the feed-forward layers.
+        gated: LiGR's layers: each sub-layer's output is multiplied by sigmoid(W x), x the
+            input of the residual sum, and the feed-forward layer is a SwiGLU (Borisyuk et al.
+            2025, arXiv 2502.03417); `norm` must be "pre" and `activation` has no effect.
+        causal: whether a position sees its past only; False sees the whole sequence, as
+            BERT4Rec does (Sun et al. 2019, arXiv 1904.06690).
+        tokens: further ids after the padding, such as a mask (`mask_id`).
 
     Raises:
         ArgumentError: a size is below 1, or `heads` does not divide `dimension`.
@@ -59,37 +68,34 @@ class SASRecEncoder(nn.Module):
         attention_dropout: float = 0.0,
         feed_forward: int | None = None,
         norm: Norm = "pre",
+        activation: Activation = "relu",
+        gated: bool = False,
+        causal: bool = True,
+        tokens: int = 0,
     ) -> None:
-        super().__init__()
-        sizes = {
-            "num_items": num_items,
-            "dimension": dimension,
-            "layers": layers,
-            "heads": heads,
-            "max_length": max_length,
-            "feed_forward": dimension if feed_forward is None else feed_forward,
-        }
-        for name, size in sizes.items():
-            if size < 1:
-                raise ArgumentError(f"{name} must be at least 1 (got {size})")
+        super().__init__(num_items, dimension, max_length, tokens)
+        width = dimension if feed_forward is None else feed_forward
+        check_sizes({"layers": layers, "heads": heads, "feed_forward": width})
         if dimension % heads:
             raise ArgumentError(
                 f"heads must divide dimension (got heads={heads}, dimension={dimension})"
             )
         if norm not in ("pre", "post"):
             raise ArgumentError(f"norm must be 'pre' or 'post' (got '{norm}')")
-        self.num_items = num_items
-        self.padding_id = num_items
-        self.dimension = dimension
-        self.max_length = max_length
+        if activation not in ("relu", "gelu"):
+            raise ArgumentError(f"activation must be 'relu' or 'gelu' (got '{activation}')")
+        if gated and norm != "pre":
+            raise ArgumentError(f"gated layers need norm 'pre' (got '{norm}')")
         self.norm = norm
-        self.items = nn.Embedding(num_items + 1, dimension, padding_idx=num_items)
+        self.causal = causal
         self.positions = nn.Parameter(torch.empty(max_length, dimension))
         self.edge_norm = nn.LayerNorm(dimension)
         """On the output for pre-norm, on the embedding for post-norm."""
         self.dropout = Dropout(dropout)
         self.blocks = nn.ModuleList(
-            Block(dimension, heads, sizes["feed_forward"], dropout, attention_dropout, norm)
+            GatedBlock(dimension, heads, width, dropout, attention_dropout)
+            if gated
+            else Block(dimension, heads, width, dropout, attention_dropout, norm, activation)
             for _ in range(layers)
         )
         self.reset_parameters()
@@ -107,11 +113,6 @@ class SASRecEncoder(nn.Module):
         with torch.no_grad():
             self.items.weight[self.padding_id].zero_()
 
-    @property
-    def item_table(self) -> Tensor:
-        """Item embeddings (num_items, d) without the padding row, for the tied output."""
-        return self.items.weight[: self.num_items]
-
     def forward(self, items: Tensor, lengths: Tensor) -> Tensor:
         """Hidden states (B, L, d) of `items` (B, L) integers; zero at padding.
 
@@ -121,25 +122,20 @@ class SASRecEncoder(nn.Module):
         Raises:
             ArgumentError: L exceeds `max_length`, or the shapes disagree.
         """
-        if items.dim() != 2 or lengths.shape != items.shape[:1]:
-            raise ArgumentError(
-                "items must be (B, L) and lengths (B,) "
-                f"(got {tuple(items.shape)} and {tuple(lengths.shape)})"
-            )
-        length = items.shape[1]
-        if length > self.max_length:
-            raise ArgumentError(
-                f"sequences may have at most max_length={self.max_length} items (got {length})"
-            )
-        x = self.items(items) + self.positions[:length]
+        real = self._check(items, lengths)
+        if items.numel() == 0:
+            return self.items.weight.new_zeros(*items.shape, self.dimension)
+        # With right padding the causal order already hides what follows a row's end. Seen from
+        # both sides it must be hidden; the first place stays, or an empty row would be NaN.
+        visible = None if self.causal else (real | (torch.arange(real.shape[1]) == 0).to(real))
+        x = self.items(items) + self.positions[: items.shape[1]]
         if self.norm == "post":
             x = self.edge_norm(x)
         x = self.dropout(x)
         for block in self.blocks:
-            x = block(x)
+            x = block(x, visible)
         if self.norm == "pre":
             x = self.edge_norm(x)
-        real = torch.arange(length, device=items.device) < lengths[:, None]
         return x * real.unsqueeze(-1).to(x.dtype)
 
 
@@ -157,11 +153,13 @@ class Block(nn.Module):
         dropout: float,
         attention_dropout: float,
         norm: Norm,
+        activation: Activation,
     ) -> None:
         super().__init__()
         self.heads = heads
         self.attention_dropout = attention_dropout
         self.pre_norm = norm == "pre"
+        self.activation = functional.relu if activation == "relu" else functional.gelu
         # One product for queries, keys and values.
         self.query_key_value = nn.Linear(dimension, 3 * dimension)
         self.output = nn.Linear(dimension, dimension)
@@ -171,23 +169,55 @@ class Block(nn.Module):
         self.feed_forward_norm = nn.LayerNorm(dimension)
         self.dropout = Dropout(dropout)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, L, d) -> (B, L, d); position t depends on positions 0 .. t."""
+    def forward(self, x: Tensor, visible: Tensor | None = None) -> Tensor:
+        """(B, L, d) -> (B, L, d); without bool `visible` (B, L) position t sees 0 .. t only."""
         if self.pre_norm:
-            x = x + self.dropout(self._attend(self.attention_norm(x)))
+            x = x + self.dropout(self._attend(self.attention_norm(x), visible))
             return x + self.dropout(self._feed_forward(self.feed_forward_norm(x)))
-        x = self.attention_norm(x + self.dropout(self._attend(x)))
+        x = self.attention_norm(x + self.dropout(self._attend(x, visible)))
         return self.feed_forward_norm(x + self.dropout(self._feed_forward(x)))
 
-    def _attend(self, x: Tensor) -> Tensor:
+    def _attend(self, x: Tensor, visible: Tensor | None) -> Tensor:
         batch, length, dimension = x.shape
         mixed = self.query_key_value(x).view(batch, length, 3, self.heads, -1)
         query, key, value = mixed.permute(2, 0, 3, 1, 4)
         rate = self.attention_dropout if self.training else 0.0
         attended = functional.scaled_dot_product_attention(
-            query, key, value, dropout_p=rate, is_causal=True
+            query,
+            key,
+            value,
+            attn_mask=None if visible is None else visible[:, None, None],
+            dropout_p=rate,
+            is_causal=visible is None,
         )
         return self.output(attended.transpose(1, 2).reshape(batch, length, dimension))
 
     def _feed_forward(self, x: Tensor) -> Tensor:
-        return self.contract(functional.relu(self.expand(x)))
+        return self.contract(self.activation(self.expand(x)))
+
+
+class GatedBlock(Block):
+    """A pre-norm block whose sub-layers pass a learned gate; see `gated` of the encoder."""
+
+    def __init__(
+        self,
+        dimension: int,
+        heads: int,
+        feed_forward: int,
+        dropout: float,
+        attention_dropout: float,
+    ) -> None:
+        super().__init__(dimension, heads, feed_forward, dropout, attention_dropout, "pre", "relu")
+        self.attention_gate = nn.Linear(dimension, dimension)
+        self.feed_forward_gate = nn.Linear(dimension, dimension)
+        self.swish = nn.Linear(dimension, feed_forward)
+
+    def forward(self, x: Tensor, visible: Tensor | None = None) -> Tensor:
+        """(B, L, d) -> (B, L, d), as `Block`."""
+        attended = self._attend(self.attention_norm(x), visible)
+        x = x + self.dropout(torch.sigmoid(self.attention_gate(x)) * attended)
+        seen = self._feed_forward(self.feed_forward_norm(x))
+        return x + self.dropout(torch.sigmoid(self.feed_forward_gate(x)) * seen)
+
+    def _feed_forward(self, x: Tensor) -> Tensor:
+        return self.contract(functional.silu(self.swish(x)) * self.expand(x))

@@ -12,11 +12,15 @@ from torch import Tensor
 from graphcl.errors import ArgumentError, DataError
 from recsys.data.interactions import Interactions
 from recsys.data.sequences import flat_histories
+from recsys.evaluate.lists import coverage
 from recsys.evaluate.metrics import CELLS, TiePolicy, find_places, metrics_per_user
 from recsys.methods.contract import Recommender
 
 SeenPolicy = Literal["history_keep_target", "none"]
-"""What is no candidate: a user's history except the targets, or nothing."""
+"""What is no candidate: a user's history except the targets, or nothing. Functions here also
+take "mask" and "keep" for the two."""
+
+SHORT_NAMES: dict[str, SeenPolicy] = {"mask": "history_keep_target", "keep": "none"}
 
 LARGEST_BLOCK = 4096
 
@@ -29,40 +33,74 @@ class Holdout:
     targets: Interactions
 
 
-def rank_users(
+@dataclass(frozen=True)
+class Evaluation:
+    """What one pass over all users found."""
+
+    per_user: dict[str, Tensor]
+    """Metric name -> float64 (users,), and `user` -> int64 (users,), on the CPU."""
+    recommended: Tensor
+    """int64 (num_items,), on the CPU: how many of the users' lists hold each item."""
+
+    def means(self) -> dict[str, float]:
+        """The mean of each metric over users."""
+        return mean_metrics(self.per_user)
+
+
+def evaluate_users(
     method: Recommender,
     holdout: Holdout,
     cutoffs: Sequence[int],
     *,
-    mask_seen: SeenPolicy = "history_keep_target",
+    mask_seen: SeenPolicy | str = "history_keep_target",
     ties: TiePolicy = "mean",
-) -> dict[str, Tensor]:
-    """Metrics of every user with a target; the whole score matrix never exists.
+    list_length: int = 0,
+) -> Evaluation:
+    """Rank all items for every user with a target; the whole score matrix never exists.
 
     Args:
         method: scores the items; it is put into evaluation mode meanwhile.
         holdout: histories and targets; a target taken twice counts once.
         cutoffs: the k of `recall@k` and its like.
-        mask_seen: `history_keep_target` takes a user's history out of the candidates, except an
-            item that is also a target; `none` keeps all items as candidates.
+        mask_seen: `history_keep_target` (or `mask`) takes a user's history out of the
+            candidates, except an item that is also a target; `none` (or `keep`) keeps all items
+            as candidates.
         ties: see `recsys.evaluate.metrics`.
-
-    Returns:
-        Metric name -> float64 (users,), and `user` -> int64 (users,), on the CPU.
+        list_length: items of the lists that `recommended` counts; 0 makes no lists.
 
     Raises:
         DataError: no user has a target.
         NonFiniteError: the method gave a NaN score.
         ArgumentError: the scores have the wrong shape, or a policy is unknown.
     """
-    _check_policy(mask_seen)
+    mask_seen = _check_policy(mask_seen)
     blocks: list[dict[str, Tensor]] = []
+    recommended = torch.zeros(holdout.targets.num_items, dtype=torch.int64)
     for users, history, targets, scores in _blocks(method, holdout):
-        rows, items = flat_histories(targets, users)
         excluded = None if mask_seen == "none" else flat_histories(history, users)
-        places = find_places(scores, rows, items, excluded, ties)
-        blocks.append({"user": users, **metrics_per_user(places, len(users), cutoffs)})
-    return {name: torch.cat([block[name] for block in blocks]).cpu() for name in blocks[0]}
+        if cutoffs:
+            rows, items = flat_histories(targets, users)
+            places = find_places(scores, rows, items, excluded, ties)
+            blocks.append({"user": users, **metrics_per_user(places, len(users), cutoffs)})
+        if list_length:
+            listed = _listed_items(scores, excluded, list_length)
+            recommended += torch.bincount(listed, minlength=scores.shape[1]).cpu()
+    names = blocks[0] if blocks else {}
+    return Evaluation(
+        {name: torch.cat([block[name] for block in blocks]).cpu() for name in names}, recommended
+    )
+
+
+def rank_users(
+    method: Recommender,
+    holdout: Holdout,
+    cutoffs: Sequence[int],
+    *,
+    mask_seen: SeenPolicy | str = "history_keep_target",
+    ties: TiePolicy = "mean",
+) -> dict[str, Tensor]:
+    """`per_user` of `evaluate_users`; the same arguments and errors."""
+    return evaluate_users(method, holdout, cutoffs, mask_seen=mask_seen, ties=ties).per_user
 
 
 def mean_metrics(per_user: dict[str, Tensor]) -> dict[str, float]:
@@ -75,7 +113,7 @@ def item_coverage(
     holdout: Holdout,
     cutoff: int,
     *,
-    mask_seen: SeenPolicy = "history_keep_target",
+    mask_seen: SeenPolicy | str = "history_keep_target",
 ) -> float:
     """The share of all items that are in the top `cutoff` of some user with a target.
 
@@ -83,24 +121,27 @@ def item_coverage(
         DataError: no user has a target.
         ArgumentError: the scores have the wrong shape, or the policy is unknown.
     """
-    _check_policy(mask_seen)
-    found: Tensor | None = None
-    for users, history, _, scores in _blocks(method, holdout):
-        if mask_seen != "none":
-            scores = scores.clone()
-            scores[flat_histories(history, users)] = -torch.inf
-        top = scores.topk(min(cutoff, scores.shape[1]), dim=1)
-        if found is None:
-            found = torch.zeros(scores.shape[1], dtype=torch.bool, device=scores.device)
-        found[top.indices[top.values > -torch.inf]] = True
-    return 0.0 if found is None else float(found.double().mean())
+    found = evaluate_users(method, holdout, (), mask_seen=mask_seen, list_length=cutoff)
+    return coverage(found.recommended)
 
 
-def _check_policy(mask_seen: str) -> None:
-    if mask_seen not in get_args(SeenPolicy):
+def _listed_items(scores: Tensor, excluded: tuple[Tensor, Tensor] | None, length: int) -> Tensor:
+    """The items of all lists, one after the other; a list ends where candidates do."""
+    if excluded is not None:
+        scores = scores.clone()
+        scores[excluded] = -torch.inf
+    top = scores.topk(min(length, scores.shape[1]), dim=1)
+    return top.indices[top.values > -torch.inf]
+
+
+def _check_policy(mask_seen: str) -> str:
+    policy = SHORT_NAMES.get(mask_seen, mask_seen)
+    if policy not in get_args(SeenPolicy):
         raise ArgumentError(
-            f"mask_seen must be one of {', '.join(get_args(SeenPolicy))} (got {mask_seen!r})"
+            f"mask_seen must be one of {', '.join((*get_args(SeenPolicy), *SHORT_NAMES))} "
+            f"(got {mask_seen!r})"
         )
+    return policy
 
 
 def _blocks(

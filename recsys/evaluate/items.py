@@ -26,6 +26,19 @@ def describe(log: Interactions) -> dict[str, Any]:
     }
 
 
+def check_items(log: Interactions) -> None:
+    """Refuse a log in which there is nothing to rank.
+
+    Raises:
+        DataError: it has one item only.
+    """
+    if log.num_items < 2:
+        raise DataError(
+            f"'{log.name}' has one item only, so there is nothing to rank (got "
+            f"'{log.item_ids[0]}' in all {len(log)} interactions)"
+        )
+
+
 def check_targets(log: Interactions, what: str) -> None:
     """Refuse a split in which nobody has a target.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, cast
 
@@ -9,22 +10,34 @@ import numpy as np
 
 from graphcl.evaluate.contract import Sealed, Split, Task
 from graphcl.methods.contract import Method
-from recsys.data import leave_one_out, load_interactions
-from recsys.evaluate.full_ranking import (
-    Holdout,
-    SeenPolicy,
-    item_coverage,
-    mean_metrics,
-    rank_users,
+from recsys.data import (
+    Interactions,
+    InteractionSplit,
+    audit,
+    first_targets,
+    global_time,
+    leave_one_out,
+    load_interactions,
+    trained_on_the_future,
 )
-from recsys.evaluate.items import check_targets, describe, item_snapshot
+from recsys.evaluate.full_ranking import Evaluation, Holdout, SeenPolicy, evaluate_users
+from recsys.evaluate.items import check_items, check_targets, describe, item_snapshot
+from recsys.evaluate.lists import coverage, popularity_percentile
 from recsys.methods.contract import Recommender
 
 CUTOFFS = (5, 10, 20)
-COVERAGE_CUTOFF = 20
+LIST_LENGTH = 20
+"""Of the lists whose coverage and popularity are measured."""
 MASKS: dict[str, SeenPolicy] = {
     "leave-one-out": "history_keep_target",
     "leave-one-out-keep-seen": "none",
+    "global-time": "history_keep_target",
+}
+SPLITS: dict[str, str] = {
+    "leave-one-out": "leave one out: last item test, last but one validation",
+    "leave-one-out-keep-seen": "leave one out: last item test, last but one validation",
+    "global-time": "two moments for all users, after 80 and 90 % of the interactions; targets are "
+    "the first item of each user after a moment",
 }
 
 
@@ -48,32 +61,48 @@ class NextItem(Task):
             "as leave-one-out, but items of the user's history are ranked too (the protocol of "
             "RecBole's sequential models)"
         ),
+        "global-time": (
+            "train on what happened before a moment, validate on each user's first item after it, "
+            "test on the first after a later moment (80 and 90 % of the interactions): nothing "
+            "of the future is trained on; every item but the user's history is ranked"
+        ),
     }
+    reads_tables: ClassVar[bool] = True
     baselines: ClassVar[tuple[str, ...]] = ("popularity",)
 
     def load(
-        self, dataset: str, protocol: str | None, seed: int, data_root: Path | None = None
+        self,
+        dataset: str,
+        protocol: str | None,
+        seed: int,
+        data_root: Path | None = None,
+        columns: Mapping[str, str] | None = None,
     ) -> Split:
         """Read a log and split it; the split does not depend on `seed`.
 
         Raises:
             UnknownNameError, MissingDataError, DataError: no such data set or protocol, or a log
-                that cannot be read, or in which no user has three interactions.
+                that cannot be read, that has one item only, or that leaves nobody a target.
         """
         chosen = self.resolve_protocol(protocol)
-        log = load_interactions(dataset, data_root)
-        parts = leave_one_out(log)
+        log = load_interactions(dataset, data_root, columns)
+        check_items(log)
+        if chosen == "global-time":
+            parts = first_targets(global_time(log))
+            check_targets(parts.validation, "validation")
+        else:
+            parts = leave_one_out(log)
         check_targets(parts.test, "test")
         facts: dict[str, Any] = {
             "name": chosen,
-            "split": "leave one out: last item test, last but one validation",
+            "split": SPLITS[chosen],
             "order": "time, then file order" if log.times is not None else "file order",
             "minimum_rating": None,
             "repetitions": "kept",
             "users": log.num_users,
             "items": log.num_items,
             "interactions": len(log),
-            "users_tested": int((parts.test.lengths() > 0).sum()),
+            **_counts(log, parts),
             "candidates": "all items",
             "history": "train at validation, train and validation at test",
             "mask_seen": MASKS[chosen],
@@ -91,29 +120,50 @@ class NextItem(Task):
 
     def validate(self, method: Method, split: Split) -> dict[str, float]:
         """Hit rate, NDCG, recall (equal to the hit rate) and precision at 5, 10, 20, and `mrr`."""
-        return mean_metrics(self._rank(method, split, split.validation))
+        return self._evaluate(method, split, split.validation).means()
 
     def test(self, method: Method, split: Split) -> dict[str, float]:
-        """The metrics of `validate` and `coverage@20`, the share of items in some user's top 20.
+        """The metrics of `validate`, and what the users' top 20 are like.
+
+        `coverage@20` is the share of items in some list, `popularity@20` the mean popularity
+        percentile of what is listed (0.5 in random lists): a description, not a merit.
 
         Raises:
             SealedError: the test part was opened before.
         """
-        holdout = split.test.open()
-        metrics = mean_metrics(self._rank(method, split, holdout))
-        metrics[f"coverage@{COVERAGE_CUTOFF}"] = item_coverage(
-            cast(Recommender, method),
-            holdout,
-            COVERAGE_CUTOFF,
-            mask_seen=split.protocol["mask_seen"],
-        )
-        return metrics
+        found = self._evaluate(method, split, split.test.open(), LIST_LENGTH)
+        bias = popularity_percentile(found.recommended, split.train.item_counts().cpu())
+        return {
+            **found.means(),
+            f"coverage@{LIST_LENGTH}": coverage(found.recommended),
+            f"popularity@{LIST_LENGTH}": bias,
+        }
 
     def snapshot(self, method: Method, split: Split) -> dict[str, np.ndarray]:
         """Item embeddings coloured by popularity; see `recsys.evaluate.items.item_snapshot`."""
         return item_snapshot(cast(Recommender, method), split.train)
 
-    def _rank(self, method: Method, split: Split, holdout: Holdout) -> dict[str, Any]:
-        return rank_users(
-            cast(Recommender, method), holdout, CUTOFFS, mask_seen=split.protocol["mask_seen"]
+    def _evaluate(
+        self, method: Method, split: Split, holdout: Holdout, list_length: int = 0
+    ) -> Evaluation:
+        return evaluate_users(
+            cast(Recommender, method),
+            holdout,
+            CUTOFFS,
+            mask_seen=split.protocol["mask_seen"],
+            list_length=list_length,
         )
+
+
+def _counts(log: Interactions, parts: InteractionSplit) -> dict[str, int]:
+    """Who and what is tested, and what a reader of the numbers should know."""
+    tested = parts.test.lengths() > 0
+    trained_items = parts.train.item_counts() > 0
+    return {
+        "users_tested": int(tested.sum()),
+        "users_without_target": int((~tested).sum()),
+        "users_tested_without_history": int((tested & (parts.history.lengths() == 0)).sum()),
+        "targets_never_trained_on": int((~trained_items[parts.test.items.long()]).sum()),
+        "trained_on_the_future": trained_on_the_future(parts),
+        **audit(log),
+    }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, cast
 
@@ -35,10 +36,16 @@ class Ranking(Task):
             "ranked; mean over users with a held-out item; selection on validation recall@20"
         ),
     }
+    reads_tables: ClassVar[bool] = True
     baselines: ClassVar[tuple[str, ...]] = ("popularity",)
 
     def load(
-        self, dataset: str, protocol: str | None, seed: int, data_root: Path | None = None
+        self,
+        dataset: str,
+        protocol: str | None,
+        seed: int,
+        data_root: Path | None = None,
+        columns: Mapping[str, str] | None = None,
     ) -> Split:
         """Read a log and split it; the split changes with `seed`.
 
@@ -47,7 +54,7 @@ class Ranking(Task):
                 that cannot be read, or in which nothing can be held out.
         """
         chosen = self.resolve_protocol(protocol)
-        log = load_interactions(dataset, data_root)
+        log = load_interactions(dataset, data_root, columns)
         liked = log.where(MINIMUM_RATING)
         if len(liked) == 0:
             raise DataError(

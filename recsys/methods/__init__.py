@@ -2,9 +2,23 @@
 
 METHODS: dict[str, str] = {
     "popularity": "recsys.methods.popularity:Popularity",
+    "itemknn": "recsys.methods.itemknn:ItemKNN",
+    "ease": "recsys.methods.ease:EASE",
+    "bpr": "recsys.methods.bpr:BPRMF",
+    "directau": "recsys.methods.directau:DirectAU",
     "lightgcn": "recsys.methods.lightgcn:LightGCN",
+    "sgl": "recsys.methods.sgl:SGL",
+    "simgcl": "recsys.methods.simgcl:SimGCL",
+    "xsimgcl": "recsys.methods.xsimgcl:XSimGCL",
+    "ncl": "recsys.methods.ncl:NCL",
     "lightgcl": "recsys.methods.lightgcl:LightGCL",
     "sasrec": "recsys.methods.sasrec:SASRec",
+    "gru4rec": "recsys.methods.gru4rec:GRU4Rec",
+    "cl4srec": "recsys.methods.cl4srec:CL4SRec",
+    "coserec": "recsys.methods.coserec:CoSeRec",
+    "duorec": "recsys.methods.duorec:DuoRec",
+    "iclrec": "recsys.methods.iclrec:ICLRec",
+    "icsrec": "recsys.methods.icsrec:ICSRec",
 }
 
 __all__ = ["METHODS"]

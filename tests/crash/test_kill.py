@@ -7,65 +7,57 @@ import os
 import signal
 import subprocess
 import sys
-import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 from safetensors.torch import load_file
+
+from graphcl.train.checkpoint import load_checkpoint
 
 SETTINGS = {
     "grace": ["--set", "epochs=40", "--set", "evaluate_every=5"],
     "lightgcn": ["--set", "epochs=40", "--set", "evaluate_every=5", "--set", "batch_size=64"],
 }
 
+Run = Callable[..., int]
 
-def command(method: str, data: Path, out: Path, *more: str) -> list[str]:
+
+@pytest.fixture(scope="module")
+def run() -> Iterator[Run]:
+    """Runs `graphcl ...` in a child of its own; returns its exit code, -9 when it was killed."""
+    harness = subprocess.Popen(
+        [sys.executable, str(Path(__file__).with_name("harness.py"))],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1",
+             "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[2]), *sys.path])},
+    )  # fmt: skip
+
+    def call(*arguments: Any, **moment: Any) -> int:
+        assert harness.stdin is not None
+        assert harness.stdout is not None
+        request = {"arguments": [str(argument) for argument in arguments], **moment}
+        harness.stdin.write(json.dumps(request) + "\n")
+        harness.stdin.flush()
+        return json.loads(harness.stdout.readline())["code"]
+
+    yield call
+    harness.kill()
+    harness.wait()
+
+
+def command(method: str, data: Path, out: Path, *more: str) -> list[Any]:
+    resume = ["--resume"] if out.exists() else []
     return [
-        sys.executable, "-m", "graphcl", "run", method, str(data), "--out", str(out),
-        "--checkpoint-seconds", "0", *SETTINGS[method], *more,
+        "run", method, data, "--out", out, "--checkpoint-seconds", "0",
+        *SETTINGS[method], *resume, *more,
     ]  # fmt: skip
 
 
-def environment() -> dict[str, str]:
-    return {**os.environ, "OMP_NUM_THREADS": "1"}
-
-
-def run(*arguments: str) -> None:
-    subprocess.run(arguments, check=True, capture_output=True, env=environment())
-
-
-def kill_after(lines: int, log: Path, *arguments: str) -> None:
-    """SIGKILL the command once its log has that many lines."""
-    process = subprocess.Popen(
-        arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment()
-    )
-    deadline = time.monotonic() + 120
-    while not (log.exists() and log.read_bytes().count(b"\n") >= lines):
-        assert process.poll() is None, "finished before it could be killed"
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-
-
-def epochs_logged(log: Path) -> list[int]:
-    records = [json.loads(line) for line in log.read_text().splitlines()]
-    return [record["epoch"] for record in records if "loss" in record]
-
-
-@pytest.mark.parametrize(
-    ("method", "task"), [("grace", "node-classification"), ("lightgcn", "ranking")]
-)
-def test_killed_and_resumed_equals_uninterrupted(method, task, tiny_data, tmp_path):
-    straight, broken = tmp_path / "straight", tmp_path / "broken"
-    run(*command(method, tiny_data[task], straight))
-    # Killed twice: early, and again after the first resume.
-    log = broken / "log.jsonl"
-    kill_after(4, log, *command(method, tiny_data[task], broken))
-    assert not (broken / "result.json").exists()
-    kill_after(25, log, *command(method, tiny_data[task], broken, "--resume"))
-    run(*command(method, tiny_data[task], broken, "--resume"))
-
+def assert_same_run(straight: Path, broken: Path) -> None:
+    """Weights, optimiser, random states, log and metrics are equal bit for bit."""
     for name in ("last", "best"):
         first, second = (
             load_file(folder / "checkpoints" / "seed-0" / f"{name}.safetensors")
@@ -76,4 +68,82 @@ def test_killed_and_resumed_equals_uninterrupted(method, task, tiny_data, tmp_pa
             assert first[key].equal(second[key]), f"{name}: {key}"
     results = [json.loads((folder / "result.json").read_text()) for folder in (straight, broken)]
     assert results[0]["metrics"] == results[1]["metrics"]
-    assert epochs_logged(log) == epochs_logged(straight / "log.jsonl")
+    assert records(straight / "log.jsonl") == records(broken / "log.jsonl")
+    assert not list(broken.rglob(".*")), "a temporary file stayed"
+
+
+def records(log: Path) -> list[dict[str, Any]]:
+    """All records, without the time that an epoch took."""
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    return [{key: value for key, value in line.items() if key != "seconds"} for line in lines]
+
+
+def count_lines(log: Path) -> int:
+    return log.read_bytes().count(b"\n") if log.exists() else 0
+
+
+def loadable(run_folder: Path) -> bool:
+    """Whether a full checkpoint is there; every one that is there must load."""
+    folder = run_folder / "checkpoints" / "seed-0"
+    present = [folder / f"{name}.safetensors" for name in ("last", "previous", "best")]
+    present = [path for path in present if path.exists()]
+    for path in present:
+        load_checkpoint(path)
+    return any(path.stem != "best" for path in present)
+
+
+@pytest.mark.parametrize(
+    ("method", "task"), [("grace", "node-classification"), ("lightgcn", "ranking")]
+)
+def test_killed_and_resumed_equals_uninterrupted(run, method, task, tiny_data, tmp_path):
+    straight, broken = tmp_path / "straight", tmp_path / "broken"
+    assert run(*command(method, tiny_data[task], straight)) == 0
+    # Killed twice: early, and again after the first resume.
+    log = broken / "log.jsonl"
+    for lines in (4, 25):
+        arguments = command(method, tiny_data[task], broken)
+        assert run(*arguments, log=str(log), lines=lines) == -signal.SIGKILL
+        assert not (broken / "result.json").exists()
+    assert run(*command(method, tiny_data[task], broken)) == 0
+    assert_same_run(straight, broken)
+
+
+def test_killed_at_every_step_of_a_save(run, tiny_log, tmp_path):
+    """A write has five steps; the writes before are of other files."""
+    killed_and_resumed(run, tiny_log, tmp_path, 5, lambda number: {"step": 26 + number})
+
+
+def test_killed_at_twenty_random_moments(run, tiny_log, tmp_path):
+    """Ten at steps of writes, ten by the clock, all of them of one run."""
+    random = np.random.default_rng(0)
+    log = tmp_path / "broken" / "log.jsonl"
+
+    def moment(number: int) -> dict[str, Any]:
+        if number % 2:
+            return {"step": int(random.integers(20, 120))}
+        return {"log": str(log), "lines": count_lines(log) + int(random.integers(1, 12))}
+
+    long = ["--set", "epochs=400", "--set", "patience=0"]
+    killed_and_resumed(run, tiny_log, tmp_path, 20, moment, *long)
+
+
+def killed_and_resumed(
+    run: Run,
+    data: Path,
+    folder: Path,
+    times: int,
+    moment: Callable[[int], dict[str, Any]],
+    *settings: str,
+) -> None:
+    straight, broken = folder / "straight", folder / "broken"
+    assert run(*command("lightgcn", data, straight, *settings)) == 0
+    saved = False
+    for number in range(times):
+        arguments = command("lightgcn", data, broken, *settings)
+        assert run(*arguments, **moment(number)) == -signal.SIGKILL, f"moment {number}"
+        present = loadable(broken)
+        assert present or not saved, f"moment {number} left no loadable checkpoint"
+        saved = saved or present
+    assert saved
+    assert run(*command("lightgcn", data, broken, *settings)) == 0
+    assert_same_run(straight, broken)

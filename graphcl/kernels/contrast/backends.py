@@ -14,9 +14,10 @@ from graphcl.kernels.contrast.groups import group_order, group_tile, reordered
 from graphcl.kernels.contrast.native import native_log_sum_exp
 from graphcl.kernels.contrast.problem import Problem
 from graphcl.kernels.contrast.tiles import tiled_log_sum_exp
+from graphcl.kernels.contrast.triton_backend import triton_log_sum_exp, triton_serves
 from graphcl.native import contrast_library, warn_if_missing
 
-Backend = Literal["auto", "dense", "tiles", "native"]
+Backend = Literal["auto", "dense", "tiles", "native", "triton"]
 BACKENDS: tuple[str, ...] = get_args(Backend)
 
 DENSE_LIMIT = 1 << 16
@@ -31,6 +32,7 @@ LOG_SUM_EXP: dict[str, LogSumExp] = {
     "dense": dense_log_sum_exp,
     "tiles": tiled_log_sum_exp,
     "native": native_log_sum_exp,
+    "triton": triton_log_sum_exp,
 }
 """Row and, if the problem asks for them, column log-sum-exp, by name of the backend."""
 
@@ -44,7 +46,8 @@ def resolve_backend(
     """The backend that "auto" stands for; never one that stores more than `DENSE_LIMIT` entries.
 
     On the CPU that is the compiled passes where they were built (a warning says
-    once that they were not), else tiles.
+    once that they were not), else tiles. On a CUDA device it is Triton's kernels
+    where triton is installed, else tiles.
     """
     if backend != "auto":
         return backend
@@ -54,6 +57,8 @@ def resolve_backend(
         if contrast_library() is not None:
             return "native"
         warn_if_missing()
+    if "triton" in among and triton_serves(like):
+        return "triton"
     return "tiles"
 
 

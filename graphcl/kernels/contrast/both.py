@@ -13,7 +13,7 @@ from graphcl.kernels.contrast.checks import (
     check_hardness,
     check_positive,
     full_precision,
-    reduced_precision,
+    product_precision,
     scale_tensor,
 )
 from graphcl.kernels.contrast.hardness import steeper
@@ -91,7 +91,7 @@ def contrast_both(
         row_excluded = without_positive(excluded, first_positive)
         column_excluded = without_positive(excluded.transposed(), second_positive).transposed()
 
-    dtype, reduced = accumulation_dtype(first), reduced_precision(first)
+    dtype, precision = accumulation_dtype(first), product_precision(first)
     first, second = first.to(dtype), second.to(dtype)
     first_bias = None if first_bias is None else first_bias.to(dtype)
     second_bias = None if second_bias is None else second_bias.to(dtype)
@@ -106,7 +106,7 @@ def contrast_both(
         row_excluded=row_excluded,
         column_excluded=column_excluded,
         columns=True,
-        reduced_precision=reduced,
+        precision=precision,
     )
     dense = backend == "dense"
     with full_precision(first):

@@ -25,15 +25,20 @@ _LIMIT = {torch.float32: 40.0, torch.float64: 300.0}
 def is_bounded(operands: Operands) -> bool:
     """Whether Cauchy-Schwarz guarantees that no exponential leaves the safe range.
 
-    False for non-finite input, which the running-maximum pass propagates.
+    False when in doubt: for products that overflow, and for rows so short that the
+    squares in their norm vanish, which would understate it.
     """
-    longest = operands.scale * torch.linalg.vector_norm(operands.query, dim=1).max()
-    spread = longest * torch.linalg.vector_norm(operands.key, dim=1).max()
+    query_norm = torch.linalg.vector_norm(operands.query, dim=1).max()
+    key_norm = torch.linalg.vector_norm(operands.key, dim=1).max()
+    spread = operands.scale * query_norm * key_norm
     for bias in (operands.query_bias, operands.key_bias):
         if bias is not None:
             lowest = torch.where(torch.isneginf(bias), bias.max(), bias).min()
             spread = spread + (bias.max() - lowest)
-    return bool(spread <= _LIMIT[operands.query.dtype])
+    number = torch.finfo(operands.query.dtype)
+    shortest = torch.minimum(query_norm, key_norm)
+    reliable = shortest >= number.tiny**0.5 / number.eps
+    return bool((spread <= _LIMIT[operands.query.dtype]) & reliable)
 
 
 def forward(plan: Plan, operands: Operands) -> Sums:

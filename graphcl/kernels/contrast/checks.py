@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
+from numbers import Real
 
 import torch
 from torch import Tensor
 
 from graphcl.errors import ArgumentError, NonFiniteArgumentError
 
+_INTEGERS = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
+
 
 def scale_tensor(scale: float | Tensor, like: Tensor) -> Tensor:
     """The scale as a positive 0-d tensor of the dtype and device of `like`."""
+    if not isinstance(scale, (Real, Tensor)):
+        raise ArgumentError(f"scale must be a number or a 0-d tensor; got {scale!r}")
     factor = torch.as_tensor(scale, dtype=like.dtype, device=like.device)
     if factor.dim() != 0:
         raise ArgumentError(f"scale must be one number; got shape {tuple(factor.shape)}")
@@ -57,8 +62,8 @@ def check_bias(name: str, bias: Tensor | None, length: int, like: Tensor) -> Non
 
 def check_hardness(hardness: float) -> None:
     """Raise unless finite and at least 0."""
-    if not 0 <= hardness < float("inf"):
-        raise ArgumentError(f"hardness must be a finite number of at least 0; got {hardness}")
+    if not isinstance(hardness, Real) or not 0 <= hardness < float("inf"):
+        raise ArgumentError(f"hardness must be a finite number of at least 0; got {hardness!r}")
 
 
 def check_choice(backend: str, allowed: tuple[str, ...], tile: int) -> None:
@@ -69,8 +74,18 @@ def check_choice(backend: str, allowed: tuple[str, ...], tile: int) -> None:
         raise ArgumentError(f"tile must be a positive integer; got {tile!r}")
 
 
+def check_tensor(name: str, value: Tensor) -> None:
+    """Raise unless a tensor that stores each of its values."""
+    if not isinstance(value, Tensor):
+        raise ArgumentError(f"{name} must be a tensor; got {type(value).__name__}")
+    if value.layout != torch.strided or value.is_meta:
+        kind = "on the meta device" if value.is_meta else f"of layout {value.layout}"
+        raise ArgumentError(f"{name} must be a dense tensor with values; got one {kind}")
+
+
 def check_matrix(name: str, matrix: Tensor, like: Tensor | None) -> None:
     """Raise unless (rows, d), floating, and alike to the other side `like`."""
+    check_tensor(name, matrix)
     if matrix.dim() != 2:
         raise ArgumentError(f"{name} must be (rows, d); got shape {tuple(matrix.shape)}")
     if not matrix.is_floating_point():
@@ -94,11 +109,14 @@ def check_vector(
     """Raise unless None or a vector of the length and kind of dtype."""
     if vector is None:
         return
+    check_tensor(name, vector)
     if tuple(vector.shape) != (length,):
         raise ArgumentError(f"{name} must have shape ({length},); got {tuple(vector.shape)}")
-    if vector.is_floating_point() != floating or vector.is_complex() or vector.dtype == torch.bool:
-        wanted = "floating" if floating else "integer"
-        raise ArgumentError(f"{name} must be of {wanted} dtype; got {vector.dtype}")
+    if floating and not vector.is_floating_point():
+        raise ArgumentError(f"{name} must be of floating dtype; got {vector.dtype}")
+    if not floating and vector.dtype not in _INTEGERS:
+        allowed = ", ".join(str(dtype) for dtype in _INTEGERS)
+        raise ArgumentError(f"{name} must be of integer dtype ({allowed}); got {vector.dtype}")
     if vector.device != like.device:
         raise ArgumentError(f"{name} must be on {like.device}; got {vector.device}")
 
@@ -138,11 +156,11 @@ def accumulation_dtype(query: Tensor) -> torch.dtype:
     return torch.float64 if query.dtype == torch.float64 else torch.float32
 
 
-def reduced_precision(query: Tensor) -> bool:
-    """Whether the caller allows products to be computed from bfloat16 roundings."""
+def product_precision(query: Tensor) -> str:
+    """How exact products must be, in torch's words: "highest", "high" or "medium"."""
     if query.dtype == torch.float32:
-        return torch.get_float32_matmul_precision() == "medium"
-    return query.dtype == torch.bfloat16
+        return torch.get_float32_matmul_precision()
+    return "medium" if query.dtype == torch.bfloat16 else "highest"
 
 
 def full_precision(like: Tensor) -> AbstractContextManager[object]:

@@ -187,6 +187,8 @@ def match_ids(row_ids: Tensor, column_ids: Tensor) -> Exclusion:
     outnumber `LISTED_PAIRS_PER_ROW * (M + N)` the ids themselves are kept.
     """
     ordered, order = column_ids.sort()
+    # A column of a matrix of labels, say; torch warns of the copy it would make itself.
+    row_ids = row_ids.contiguous()
     first = torch.searchsorted(ordered, row_ids)
     counts = torch.searchsorted(ordered, row_ids, right=True) - first
     total = int(counts.sum())

@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from graphcl.errors import ArgumentError
+
 
 def steeper(
     query: Tensor, key: Tensor | None, scale: Tensor, hardness: float
@@ -15,6 +17,11 @@ def steeper(
     if hardness == 0:
         return query, key, scale
     slope = scale + hardness
+    if not bool(torch.isfinite(slope.detach())):
+        raise ArgumentError(
+            f"scale + hardness must be finite in {slope.dtype}; "
+            f"got {float(scale.detach())} + {hardness}"
+        )
     ratio = (scale / slope).detach()
     query = _ScaledGradient.apply(query, ratio)
     return query, None if key is None else _ScaledGradient.apply(key, ratio), slope

@@ -44,6 +44,6 @@ class _Sealed(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, upstream: Tensor) -> Gradients:
         raise RuntimeError(
-            "the contrast backend 'tiles' can be differentiated once; "
+            "this backend of the contrast can be differentiated once; "
             "use backend='dense' for second derivatives"
         )

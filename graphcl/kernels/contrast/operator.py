@@ -7,6 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from graphcl.errors import ArgumentError
 from graphcl.kernels.contrast.backends import (
     BACKENDS,
     WITH_BLOCKS,
@@ -21,7 +22,7 @@ from graphcl.kernels.contrast.checks import (
     check_hardness,
     check_positive,
     full_precision,
-    reduced_precision,
+    product_precision,
     scale_tensor,
 )
 from graphcl.kernels.contrast.exclusion import nothing_excluded
@@ -100,8 +101,9 @@ def contrast(
             left alone.
         decoupled: leave the positive out of the denominator (Yeh et al. 2021).
         backend: "dense" (O(M N) memory, twice differentiable), "tiles" (exact,
-            O((M + N) d) memory), "native" (the same in C++, on the CPU), or "auto":
-            dense up to `DENSE_LIMIT` entries, above that the fastest of the others.
+            O((M + N) d) memory), "native" (the same in C++, on the CPU), "triton" (on
+            CUDA devices; not yet measured there), or "auto": dense up to `DENSE_LIMIT`
+            entries, above that the fastest of the others.
         tile: side of a tile in rows. Memory grows with its square.
 
     Returns:
@@ -115,6 +117,8 @@ def contrast(
     shape = check_sides(query, key)
     check_choice(backend, BACKENDS, tile)
     blocks = None if weights is None or isinstance(weights, Pairs) else weights
+    if blocks is not None and not callable(blocks):
+        raise ArgumentError(f"weights must be Pairs or a callable; got {type(weights).__name__}")
     backend = resolve_backend(backend, shape, query, BACKENDS if blocks is None else WITH_BLOCKS)
     check_bias("column_bias", column_bias, shape[1], query)
     check_positive("positive", positive, *shape, query)
@@ -137,7 +141,7 @@ def contrast(
         # Without log-weights the pairs are as all others.
         listed = None if weights.log_weight is None else weights
 
-    dtype, reduced = accumulation_dtype(query), reduced_precision(query)
+    dtype, precision = accumulation_dtype(query), product_precision(query)
     query = query.to(dtype)
     key = None if key is None else key.to(dtype)
     bias = None if column_bias is None else column_bias.to(dtype)
@@ -158,7 +162,7 @@ def contrast(
         column_excluded=nothing_excluded(query.device),
         columns=False,
         block_weight=blocks,
-        reduced_precision=reduced,
+        precision=precision,
     )
     with full_precision(query):
         denominator, _ = log_sum_exp(problem, backend, tile)

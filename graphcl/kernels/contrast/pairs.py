@@ -9,7 +9,12 @@ import torch
 from torch import Tensor
 
 from graphcl.errors import ArgumentError
-from graphcl.kernels.contrast.checks import check_index, check_log_weight, check_vector
+from graphcl.kernels.contrast.checks import (
+    check_index,
+    check_log_weight,
+    check_tensor,
+    check_vector,
+)
 
 if TYPE_CHECKING:
     from graphcl.kernels.sparse_matrix import SparseMatrix
@@ -82,6 +87,9 @@ class Pairs:
 
 def check_pairs(name: str, pairs: Pairs, shape: tuple[int, int], like: Tensor) -> None:
     """Raise unless the indices lie in the shape and the log-weights are usable."""
+    if not isinstance(pairs, Pairs):
+        raise ArgumentError(f"{name} must be Pairs; got {type(pairs).__name__}")
+    check_tensor(f"{name}.rows", pairs.rows)
     count = pairs.rows.numel()
     check_index(f"{name}.rows", pairs.rows, count, shape[0], like)
     check_index(f"{name}.columns", pairs.columns, count, shape[1], like)

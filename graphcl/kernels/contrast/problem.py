@@ -28,8 +28,9 @@ class Problem:
     Both exclusions are in (row, column) coordinates of s. `block_weight`, if
     given, is added to s without gradient; only the backends in
     `backends.WITH_BLOCKS` know it, and never together with `columns`.
-    `reduced_precision` allows products of float32 embeddings to be computed from
-    bfloat16 roundings.
+    `precision` says how exact the products of float32 embeddings must be, as in
+    `torch.set_float32_matmul_precision`: "high" allows three products of bfloat16
+    roundings for each, "medium" one.
     """
 
     query: Tensor
@@ -41,7 +42,7 @@ class Problem:
     column_excluded: Exclusion
     columns: bool
     block_weight: BlockWeight | None = None
-    reduced_precision: bool = False
+    precision: str = "highest"
 
     @property
     def shape(self) -> tuple[int, int]:

@@ -1,4 +1,4 @@
-// What the passes share: memory, excluded pairs of one block, and work for threads.
+// What the passes share: memory, and the excluded pairs of one block.
 #pragma once
 #include "contrast.h"
 #include <algorithm>
@@ -7,9 +7,7 @@
 #include <limits>
 #include <new>
 #include <sys/mman.h>
-#include <thread>
 #include <utility>
-#include <vector>
 
 // Zeros, aligned to pages, and given back to the system when done: from the heap, what
 // is freed in between would stay behind as holes.
@@ -112,46 +110,3 @@ class Listed {
 
     const Exclusion& excluded_;
 };
-
-// Runs work(thread) on every thread; an exception (out of memory) ends the whole call.
-template <class Work> int on_threads(int threads, Work work) {
-    std::vector<char> failed(size_t(threads), 0);
-    auto guarded = [&](int thread) {
-        try {
-            work(thread);
-        } catch (...) {
-            failed[size_t(thread)] = 1;
-        }
-    };
-    std::vector<std::thread> others;
-    int started = 1;
-    for (; started < threads; ++started) {
-        try {
-            others.emplace_back(guarded, started);
-        } catch (...) {
-            break;
-        }
-    }
-    // What could not be started is done here: slower, but the same result.
-    for (int thread = started; thread < threads; ++thread) guarded(thread);
-    guarded(0);
-    for (std::thread& other : others) other.join();
-    return std::find(failed.begin(), failed.end(), 1) == failed.end() ? 0 : -1;
-}
-
-// Stripes of columns for one thread, dealt out there and back so that the long and
-// the short stripes of a triangle are shared evenly. Fixed by the number of threads
-// alone: the same call gives the same bits.
-inline std::vector<int64_t> stripes_of(int thread, int threads, int64_t stripes) {
-    std::vector<int64_t> mine;
-    for (int64_t turn = 0; turn * threads < stripes; ++turn) {
-        int64_t place = turn % 2 == 0 ? thread : threads - 1 - thread;
-        int64_t stripe = stripes - 1 - (turn * threads + place);
-        if (stripe >= 0) mine.push_back(stripe);
-    }
-    return mine;
-}
-
-inline int threads_for(const Contrast& c, int64_t stripes) {
-    return int(std::max<int64_t>(1, std::min<int64_t>(c.threads, stripes)));
-}

@@ -59,4 +59,8 @@ int contrast_backward_double(const Contrast*, const ContrastGradient*);
 int contrast_forward_bfloat16(const Contrast*, float* rows, float* columns);
 int contrast_backward_bfloat16(const Contrast*, const ContrastGradient*);
 
+// Likewise, with every float split into two bfloat16 parts.
+int contrast_forward_bfloat16x3(const Contrast*, float* rows, float* columns);
+int contrast_backward_bfloat16x3(const Contrast*, const ContrastGradient*);
+
 } // extern "C"

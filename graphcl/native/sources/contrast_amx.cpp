@@ -3,104 +3,97 @@
 // The sums of e^s and all weights stay in float; only what enters a product is
 // rounded. While the tile unit works on one 32 x 32 block of products, the vector
 // unit turns the previous one into exponentials.
+//
+// With two parts a float is split into its rounding and the rounding of the rest,
+// x = a + b, and a product x y is computed as a a' + a b' + b a': three products for
+// an error of 2^-16 in place of 2^-9. To the loops over tiles that is one product
+// whose inner dimension is three times as long.
 #include "contrast.cpp"
 #include "tiles_amx.h"
 
 namespace {
 
-constexpr int64_t side = 384;
-using Floats = Pass<float, 16, side>;
-constexpr int64_t stride = Floats::stride, panels = side / 16, pairs = side / 32;
-
-// 2^(s * factor) for |s * factor| within the exponents of normal numbers; relative
-// error 3e-6, far below the rounding of the products.
-inline __m512 quick_exponential(__m512 s, __m512 factor) {
+// 2^(s * factor) for |s * factor| within the exponents of normal numbers, with a
+// relative error of 3e-6 beside one part, and of 8e-8 beside two.
+template <int Parts> inline __m512 quick_exponential(__m512 s, __m512 factor) {
     const __m512 round = _mm512_set1_ps(12582912.0f);
     __m512 shifted = _mm512_fmadd_ps(s, factor, round);
     __m512 f = _mm512_fmsub_ps(s, factor, _mm512_sub_ps(shifted, round));
-    __m512 p = _mm512_fmadd_ps(_mm512_set1_ps(0.009666368515385448f), f, _mm512_set1_ps(0.05592197584225585f));
-    p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(0.24022349038020361f));
-    p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(0.69312104520342710f));
-    p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(1.0f));
+    __m512 p;
+    if (Parts == 1) {
+        p = _mm512_fmadd_ps(_mm512_set1_ps(0.009666368515385448f), f, _mm512_set1_ps(0.05592197584225585f));
+        p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(0.24022349038020361f));
+        p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(0.69312104520342710f));
+        p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(1.0f));
+    } else {
+        p = Vector<float, 16>::polynomial(f);
+    }
     return _mm512_castsi512_ps(_mm512_add_epi32(
         _mm512_castps_si512(p), _mm512_slli_epi32(_mm512_castps_si512(shifted), 23)));
 }
 
-class AmxPass {
+// Which part of the left and of the right operand the three terms of a product take.
+template <int Parts> constexpr int terms = Parts == 1 ? 1 : 3;
+constexpr int left_part[] = {0, 0, 1}, right_part[] = {0, 1, 0};
+
+template <int Parts> class AmxPass {
+    // What a block needs, twice as much with two parts, stays in the second-level cache.
+    static constexpr int64_t side = Parts == 1 ? 384 : 256;
+    using Floats = Arithmetic<float, 16, side>;
+    using Sums = typename Floats::Sums;
+    using Target = typename Floats::Target;
+    static constexpr int64_t stride = Floats::stride, panels = side / 16, pairs = side / 32;
+
   public:
     explicit AmxPass(const Contrast& c)
-        : c_(c), floats_(c), d_((c.dimension + 31) / 32 * 32), row_blocks_((c.rows + side - 1) / side),
+        : c_(c), floats_(c), d_(padded(c.dimension)), row_blocks_((c.rows + side - 1) / side),
           stripes_((c.columns + side - 1) / side), threads_(threads_for(c, stripes_)),
           factor_(_mm512_set1_ps(float(c.scale * 1.4426950408889634074))),
-          query_(row_blocks_ * side * d_), query_weight_(row_blocks_ * side) {
-        round_rows((const float*)c.query, c.rows, c.dimension, query_.get(), row_blocks_ * side, d_);
+          query_(Parts * row_blocks_ * side * d_), query_weight_(row_blocks_ * side) {
+        for (int part = 0; part < Parts; ++part)
+            round_rows((const float*)c.query, c.rows, c.dimension, query_part(part), row_blocks_ * side, d_, part);
         if (floats_.two_sided()) std::copy_n((const float*)c.query_term, c.rows, query_weight_.get());
     }
 
     int forward(float* rows, float* columns) {
-        std::vector<Floats::Sums> by_thread;
-        for (int t = 0; t < threads_; ++t) by_thread.emplace_back(c_.rows);
-        Floats::Sums of_columns(c_.self_similar || !c_.two_sided ? 0 : c_.columns);
-        int status = on_threads(threads_, [&](int t) {
+        return gather<float>(c_, threads_, rows, columns, [&](int thread, Sums& of_rows, Sums& of_columns) {
             use_tiles();
             Scratch scratch(d_, false);
-            Floats::Sums& of_rows = by_thread[size_t(t)];
-            for (int64_t stripe : stripes_of(t, threads_, stripes_))
-                forward_stripe(stripe, scratch, of_rows, c_.self_similar ? of_rows : of_columns);
+            for (int64_t stripe : stripes_of(thread, threads_, stripes_))
+                forward_stripe(stripe, scratch, of_rows, of_columns);
             _tile_release();
         });
-        if (status) return status;
-        for (int t = 1; t < threads_; ++t) by_thread[0].merge(by_thread[size_t(t)], true);
-        by_thread[0].write(rows, c_.rows, true);
-        if (of_columns.total.size() && columns) of_columns.write(columns, c_.columns, true);
-        return 0;
     }
 
     int backward(const ContrastGradient& g) {
-        bool wants_query = g.query || (c_.self_similar && g.key);
-        bool wants_term = g.query_term || (c_.self_similar && g.key_term);
-        Buffer<bfloat16> transposed(g.key ? row_blocks_ * side * d_ : 0);
+        const int64_t items = row_blocks_ * side * d_;
+        Buffer<bfloat16> transposed(g.key ? Parts * items : 0);
         Buffer<float> row_share(row_blocks_ * side);
         std::copy_n((const float*)g.row_share, c_.rows, row_share.get());
         if (g.key)
-            for (int64_t row = 0; row < row_blocks_ * side; row += 32)
-                transpose_rows(query_.get() + row * d_, d_, transposed.get() + row * d_);
-        std::vector<Buffer<float>> to_query, to_term;
-        for (int t = 1; t < threads_; ++t) {
-            to_query.emplace_back(wants_query ? c_.rows * c_.dimension : 0);
-            to_term.emplace_back(wants_term ? c_.rows : 0);
-        }
-        int status = on_threads(threads_, [&](int t) {
+            for (int64_t item = 0; item < Parts * items; item += 32 * d_)
+                transpose_rows(query_.get() + item, d_, transposed.get() + item);
+        return scatter<float>(c_, threads_, g, [&](int thread, const Target& target) {
             use_tiles();
             Scratch scratch(d_, true);
-            Floats::Target target{(float*)g.query, (float*)g.key, (float*)g.query_term, (float*)g.key_term};
-            if (t > 0) {
-                target.query = wants_query ? to_query[size_t(t - 1)].get() : nullptr;
-                target.query_term = wants_term ? to_term[size_t(t - 1)].get() : nullptr;
-            }
-            if (c_.self_similar) {
-                target.key = target.query;
-                target.key_term = target.query_term;
-            }
-            for (int64_t stripe : stripes_of(t, threads_, stripes_))
+            for (int64_t stripe : stripes_of(thread, threads_, stripes_))
                 backward_stripe(stripe, scratch, g, row_share.get(), transposed.get(), target);
             _tile_release();
         });
-        if (status) return status;
-        for (Buffer<float>& part : to_query) Floats::add((float*)g.query, part.get(), part.size());
-        for (Buffer<float>& part : to_term) Floats::add((float*)g.query_term, part.get(), part.size());
-        return 0;
     }
 
   private:
+    // At least one step of 32: `each_block` uses a block during the steps of the next.
+    static int64_t padded(int64_t dimension) { return std::max<int64_t>(1, (dimension + 31) / 32) * 32; }
+
     struct Scratch {
-        Floats::Scratch floats;
+        typename Floats::Scratch floats;
         Buffer<bfloat16> key, key_transposed, key_paired, gradient, gradient_paired;
         Buffer<float> products, row_totals, to_key, to_query;
         Scratch(int64_t d, bool backward)
-            : floats(0, false), key(side * d), key_transposed(side * d),
-              key_paired(backward ? side * d : 0), gradient(backward ? side * side : 0),
-              gradient_paired(backward ? side * side : 0), products(2 * 32 * 32),
+            : key(side * d), key_transposed(Parts * side * d),
+              key_paired(backward ? Parts * side * d : 0), gradient(backward ? Parts * side * side : 0),
+              gradient_paired(backward ? Parts * side * side : 0), products(2 * 32 * 32),
               row_totals(backward ? 0 : side * 16), to_key(backward ? d * side : 0),
               to_query(backward ? side * d : 0) {}
     };
@@ -112,34 +105,36 @@ class AmxPass {
 
     void load_stripe(const Block& b, Scratch& scratch, const ContrastGradient* g) const {
         floats_.load_stripe(b, scratch.floats, g);
-        round_rows((const float*)c_.key + b.column * c_.dimension, b.width, c_.dimension,
-                   scratch.key.get(), side, d_);
-        for (int64_t panel = 0; panel < panels; ++panel)
-            pair_columns(scratch.key.get() + panel * 16 * d_, d_, scratch.key_transposed.get() + panel * 16 * d_);
-        if (!g) return;
-        for (int64_t pair = 0; pair < pairs; ++pair)
-            pair_rows(scratch.key.get() + pair * 32 * d_, d_, scratch.key_paired.get() + pair * 32 * d_);
+        for (int part = 0; part < Parts; ++part) {
+            round_rows((const float*)c_.key + b.column * c_.dimension, b.width, c_.dimension,
+                       scratch.key.get(), side, d_, part);
+            bfloat16* transposed = scratch.key_transposed.get() + part * side * d_;
+            for (int64_t panel = 0; panel < panels; ++panel)
+                pair_columns(scratch.key.get() + panel * 16 * d_, d_, transposed + panel * 16 * d_);
+            if (!g) continue;
+            bfloat16* paired = scratch.key_paired.get() + part * side * d_;
+            for (int64_t pair = 0; pair < pairs; ++pair)
+                pair_rows(scratch.key.get() + pair * 32 * d_, d_, paired + pair * 32 * d_);
+        }
     }
 
     // Visits the 32 x 32 blocks of products; `use(i, j, products, from, to)` gets rows
     // [from, to) of the block computed before while the tile unit works on the next.
     template <class Use> void each_block(const Block& b, Scratch& scratch, Use use) const {
-        const int64_t chunks = d_ / 32;
-        const bfloat16* rows = query_.get() + b.row * d_;
+        const int64_t chunks = d_ / 32, all = terms<Parts> * chunks;
         float* buffers[2] = {scratch.products.get(), scratch.products.get() + 32 * 32};
         int64_t before_i = -1, before_j = -1;
         int current = 0;
         for (int64_t j = 0; j < b.width; j += 32) {
-            const bfloat16* left = scratch.key_transposed.get() + j * d_;
-            const bfloat16* right = left + 16 * d_;
             for (int64_t i = 0; i < b.height; i += 32) {
-                const bfloat16* upper = rows + i * d_;
-                const bfloat16* lower = upper + 16 * d_;
                 zero_sums();
-                for (int64_t chunk = 0, done = 0; chunk < chunks; ++chunk) {
-                    add_products(upper + chunk * 32, lower + chunk * 32, d_ * 2,
-                                 left + chunk * tile_items, right + chunk * tile_items);
-                    int64_t until = (chunk + 1) * 16 / chunks * 2;
+                for (int64_t step = 0, done = 0; step < all; ++step) {
+                    const int64_t term = step / chunks, chunk = step % chunks;
+                    const bfloat16* upper = query_part(left_part[term]) + (b.row + i) * d_ + chunk * 32;
+                    const bfloat16* left = scratch.key_transposed.get() + right_part[term] * side * d_ +
+                                           j * d_ + chunk * tile_items;
+                    add_products(upper, upper + 16 * d_, d_ * 2, left, left + 16 * d_);
+                    int64_t until = (step + 1) * 16 / all * 2;
                     if (before_i >= 0 && until > done) use(before_i, before_j, buffers[current ^ 1], done, until);
                     done = until;
                 }
@@ -164,7 +159,7 @@ class AmxPass {
         return !Listed(c_.row_excluded).touches(b) && (!with_columns || !Listed(c_.column_excluded).touches(b));
     }
 
-    void forward_stripe(int64_t stripe, Scratch& scratch, Floats::Sums& rows, Floats::Sums& columns) const {
+    void forward_stripe(int64_t stripe, Scratch& scratch, Sums& rows, Sums& columns) const {
         int64_t last = c_.self_similar ? stripe + 1 : row_blocks_;
         load_stripe(block(0, stripe), scratch, nullptr);
         for (int64_t row_block = 0; row_block < last; ++row_block) {
@@ -180,8 +175,8 @@ class AmxPass {
         }
     }
 
-    void add_plain_sums(const Block& b, bool serves_columns, Scratch& scratch, Floats::Sums& rows,
-                        Floats::Sums& columns) const {
+    void add_plain_sums(const Block& b, bool serves_columns, Scratch& scratch, Sums& rows,
+                        Sums& columns) const {
         float *row_totals = scratch.row_totals.get(), *column_totals = scratch.floats.column_total.get();
         const float *weight = scratch.floats.key_term.get(), *row_weight = query_weight_.get() + b.row;
         std::fill_n(row_totals, side * 16, 0.0f);
@@ -194,8 +189,8 @@ class AmxPass {
             }
             for (int64_t row = from; row < until; ++row) {
                 __m512 mine = _mm512_set1_ps(row_weight[i + row]);
-                __m512 left = quick_exponential(_mm512_loadu_ps(products + row * 32), factor_);
-                __m512 right = quick_exponential(_mm512_loadu_ps(products + row * 32 + 16), factor_);
+                __m512 left = quick_exponential<Parts>(_mm512_loadu_ps(products + row * 32), factor_);
+                __m512 right = quick_exponential<Parts>(_mm512_loadu_ps(products + row * 32 + 16), factor_);
                 float* total = row_totals + (i + row) * 16;
                 __m512 sum = _mm512_fmadd_ps(left, weights[0], _mm512_loadu_ps(total));
                 _mm512_storeu_ps(total, _mm512_fmadd_ps(right, weights[1], sum));
@@ -211,7 +206,7 @@ class AmxPass {
     }
 
     void backward_stripe(int64_t stripe, Scratch& scratch, const ContrastGradient& g, const float* row_share,
-                         const bfloat16* transposed, const Floats::Target& target) const {
+                         const bfloat16* transposed, const Target& target) const {
         int64_t last = c_.self_similar ? stripe + 1 : row_blocks_;
         Block first = block(0, stripe);
         load_stripe(first, scratch, &g);
@@ -238,13 +233,21 @@ class AmxPass {
     }
 
     // Two rows of 32 entries of G, rounded, in both layouts.
-    static void put(Scratch& scratch, int64_t i, int64_t j, const __m512 first[2], const __m512 second[2]) {
+    static void put(Scratch& scratch, int64_t i, int64_t j, __m512 first[2], __m512 second[2]) {
         bfloat16* rows = scratch.gradient.get() + (i / 16 * pairs + j / 32) * tile_items + i % 16 * 32;
-        _mm512_storeu_si512(rows, rounded_pair(first[0], first[1]));
-        _mm512_storeu_si512(rows + 32, rounded_pair(second[0], second[1]));
         bfloat16* paired = scratch.gradient_paired.get() + (j / 16 * pairs + i / 32) * tile_items + i % 32 * 16;
-        _mm512_storeu_si512(paired, interleaved(first[0], second[0]));
-        _mm512_storeu_si512(paired + pairs * tile_items, interleaved(first[1], second[1]));
+#pragma GCC unroll 2
+        for (int part = 0; part < Parts; ++part, rows += side * side, paired += side * side) {
+            _mm512_storeu_si512(rows, rounded_pair(first[0], first[1]));
+            _mm512_storeu_si512(rows + 32, rounded_pair(second[0], second[1]));
+            _mm512_storeu_si512(paired, interleaved(first[0], second[0]));
+            _mm512_storeu_si512(paired + pairs * tile_items, interleaved(first[1], second[1]));
+            if (part + 1 == Parts) break;
+            for (int half = 0; half < 2; ++half) {
+                first[half] = rest(first[half]);
+                second[half] = rest(second[half]);
+            }
+        }
     }
 
     void plain_gradient(const Block& b, Scratch& scratch, const float* row_share) const {
@@ -264,7 +267,7 @@ class AmxPass {
                     __m512 of_columns = _mm512_set1_ps(row_weight[i + row + next]);
 #pragma GCC unroll 2
                     for (int half = 0; half < 2; ++half) {
-                        __m512 e = quick_exponential(_mm512_loadu_ps(products + (row + next) * 32 + half * 16), factor_);
+                        __m512 e = quick_exponential<Parts>(_mm512_loadu_ps(products + (row + next) * 32 + half * 16), factor_);
                         __m512 both = _mm512_fmadd_ps(of_row, weights[half], _mm512_mul_ps(of_columns, shares[half]));
                         block[next][half] = _mm512_mul_ps(e, both);
                     }
@@ -298,33 +301,37 @@ class AmxPass {
             for (int64_t f = 0; f < d_; f += 32) {
                 if (direct) load_sums(to + i * d_ + f, d_);
                 else zero_sums();
-                for (int64_t step = 0; step < steps; ++step) {
-                    const bfloat16* upper = scratch.gradient.get() + (i / 16 * pairs + step) * tile_items;
-                    const bfloat16* left = scratch.key_paired.get() + (step * (d_ / 16) + f / 16) * tile_items;
-                    add_products(upper, upper + pairs * tile_items, 64, left, left + tile_items);
+                for (int term = 0; term < terms<Parts>; ++term) {
+                    const bfloat16* upper = scratch.gradient.get() + left_part[term] * side * side + i / 16 * pairs * tile_items;
+                    const bfloat16* left = scratch.key_paired.get() + right_part[term] * side * d_ + f / 16 * tile_items;
+                    for (int64_t step = 0; step < steps; ++step, upper += tile_items, left += d_ / 16 * tile_items)
+                        add_products(upper, upper + pairs * tile_items, 64, left, left + tile_items);
                 }
                 store_sums(to + i * d_ + f, d_);
             }
         if (direct) return;
         for (int64_t i = 0; i < b.height; ++i)
-            Floats::add(query + (b.row + i) * c_.dimension, to + i * d_, c_.dimension);
+            add(query + (b.row + i) * c_.dimension, to + i * d_, c_.dimension);
     }
 
     // key_J^T += query_I^T G.
     void add_to_key(const Block& b, Scratch& scratch, const bfloat16* transposed) const {
-        const bfloat16* query = transposed + b.row * d_;
         const int64_t steps = (b.height + 31) / 32;
         for (int64_t j = 0; j < b.width; j += 32)
             for (int64_t f = 0; f < d_; f += 32) {
                 load_sums(scratch.to_key.get() + f * side + j, side);
-                for (int64_t step = 0; step < steps; ++step) {
-                    const bfloat16* upper = query + (step * (d_ / 16) + f / 16) * tile_items;
-                    const bfloat16* left = scratch.gradient_paired.get() + (j / 16 * pairs + step) * tile_items;
-                    add_products(upper, upper + tile_items, 64, left, left + pairs * tile_items);
+                for (int term = 0; term < terms<Parts>; ++term) {
+                    const bfloat16* upper = transposed + left_part[term] * row_blocks_ * side * d_ + b.row * d_ + f / 16 * tile_items;
+                    const bfloat16* left = scratch.gradient_paired.get() + right_part[term] * side * side + j / 16 * pairs * tile_items;
+                    for (int64_t step = 0; step < steps; ++step, upper += d_ / 16 * tile_items, left += tile_items)
+                        add_products(upper, upper + tile_items, 64, left, left + pairs * tile_items);
                 }
                 store_sums(scratch.to_key.get() + f * side + j, side);
             }
     }
+
+    bfloat16* query_part(int part) { return query_.get() + part * row_blocks_ * side * d_; }
+    const bfloat16* query_part(int part) const { return query_.get() + part * row_blocks_ * side * d_; }
 
     const Contrast& c_;
     Floats floats_;
@@ -338,9 +345,17 @@ class AmxPass {
 } // namespace
 
 int contrast_forward_bfloat16(const Contrast* c, float* rows, float* columns) {
-    return run([&] { return AmxPass(*c).forward(rows, columns); });
+    return run([&] { return AmxPass<1>(*c).forward(rows, columns); });
 }
 
 int contrast_backward_bfloat16(const Contrast* c, const ContrastGradient* g) {
-    return run([&] { return AmxPass(*c).backward(*g); });
+    return run([&] { return AmxPass<1>(*c).backward(*g); });
+}
+
+int contrast_forward_bfloat16x3(const Contrast* c, float* rows, float* columns) {
+    return run([&] { return AmxPass<2>(*c).forward(rows, columns); });
+}
+
+int contrast_backward_bfloat16x3(const Contrast* c, const ContrastGradient* g) {
+    return run([&] { return AmxPass<2>(*c).backward(*g); });
 }

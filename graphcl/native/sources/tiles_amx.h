@@ -36,9 +36,16 @@ inline __m512 lanes(const float* from, int64_t count) {
     return _mm512_maskz_loadu_ps(__mmask16(count >= 16 ? 0xffff : count <= 0 ? 0 : (1u << count) - 1), from);
 }
 
+// What rounding to bfloat16 takes away.
+inline __m512 rest(__m512 x) {
+    __m512i rounded = _mm512_slli_epi32(_mm512_cvtepu16_epi32((__m256i)_mm512_cvtneps_pbh(x)), 16);
+    return _mm512_sub_ps(x, _mm512_castsi512_ps(rounded));
+}
+
 // Rows of bfloat16, padded by zeros: (rows x columns) floats -> (padded_rows x padded_columns).
+// Part 0 is the rounding of the floats, part 1 the rounding of what that took away.
 inline void round_rows(const float* x, int64_t rows, int64_t columns, bfloat16* to,
-                       int64_t padded_rows, int64_t padded_columns) {
+                       int64_t padded_rows, int64_t padded_columns, int part) {
     for (int64_t row = 0; row < padded_rows; ++row)
         for (int64_t column = 0; column < padded_columns; column += 32) {
             __m512 low = _mm512_setzero_ps(), high = low;
@@ -46,14 +53,20 @@ inline void round_rows(const float* x, int64_t rows, int64_t columns, bfloat16* 
                 low = lanes(x + row * columns + column, columns - column);
                 high = lanes(x + row * columns + column + 16, columns - column - 16);
             }
+            if (part == 1) {
+                low = rest(low);
+                high = rest(high);
+            }
             _mm512_storeu_si512(to + row * padded_columns + column, rounded_pair(low, high));
         }
 }
 
 // Right operand x^T of 16 rows of x: chunk k holds columns 32 k to 32 k + 31, paired.
 inline void pair_columns(const bfloat16* x, int64_t columns, bfloat16* to) {
-    const uint32_t* pairs = reinterpret_cast<const uint32_t*>(x);
-    uint32_t* out = reinterpret_cast<uint32_t*>(to);
+    // Two numbers at a time, through a type that may stand for any other.
+    typedef uint32_t __attribute__((may_alias)) Pair;
+    const Pair* pairs = reinterpret_cast<const Pair*>(x);
+    Pair* out = reinterpret_cast<Pair*>(to);
     for (int64_t pair = 0; pair < columns / 2; ++pair)
         for (int64_t row = 0; row < 16; ++row) *out++ = pairs[row * (columns / 2) + pair];
 }
@@ -74,8 +87,14 @@ inline void transpose_rows(const bfloat16* x, int64_t columns, bfloat16* to) {
         for (int64_t row = 0; row < 32; ++row) *to++ = x[row * columns + column];
 }
 
-// A 32 x 32 block of sums in tiles 0 to 3, rows of `stride` floats.
+// GCC does not know that loading a tile reads memory; without this it may move what was
+// written for the tile unit behind the load.
+inline void finish_stores() { __asm__ volatile("" ::: "memory"); }
+
+// A 32 x 32 block of sums in tiles 0 to 3, rows of `stride` floats. Either start of the
+// sums also makes the operands written so far visible to `add_products`.
 inline void zero_sums() {
+    finish_stores();
     _tile_zero(0);
     _tile_zero(1);
     _tile_zero(2);
@@ -83,6 +102,7 @@ inline void zero_sums() {
 }
 
 inline void load_sums(const float* from, int64_t stride) {
+    finish_stores();
     _tile_loadd(0, from, stride * 4);
     _tile_loadd(1, from + 16, stride * 4);
     _tile_loadd(2, from + 16 * stride, stride * 4);

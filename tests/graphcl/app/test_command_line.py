@@ -324,3 +324,61 @@ def test_a_damaged_record_keeps_the_log_of_other_seeds(command, tiny_graph, tmp_
     assert sorted(log.read_text().splitlines()) == before
     (out / "config.yaml").write_text("seeds: 2\n")
     refused(command(*run, "--resume"), "config.yaml", "got 2")
+
+
+@pytest.fixture
+def own_table(tmp_path):
+    """Ids with spaces, commas and letters of any script; a repeated event; a short user."""
+    rows = [
+        f'"user {user}","caf\u00e9, {(user + time) % 7}",{time}'
+        for user in range(12)
+        for time in range(6)
+    ]
+    rows += ["bob,\u65e5\u672c,1", "bob,\u65e5\u672c,1"]
+    path = tmp_path / "my log.csv"
+    path.write_text("\n".join(["who,what,when", *rows]) + "\n", encoding="utf-8")
+    return path
+
+
+NAMED = ["--user-col", "who", "--item-col", "what", "--time-col", "when"]
+
+
+def test_columns_of_ones_own_table_are_named(command, own_table, tmp_path):
+    out = tmp_path / "run"
+    code, printed, text = command("run", "sasrec", own_table, *NAMED, *SMOKE, "--out", out)
+    assert code == 0, text
+    result = json.loads((out / "result.json").read_text())
+    facts = result["protocol"]
+    assert (facts["users"], facts["items"], facts["interactions"]) == (13, 8, 74)
+    assert facts["repeated_events"] == 1
+    assert facts["users_below_three"] == facts["users_without_target"] == 1
+    assert facts["order"] == "time, then file order"
+    assert "repeated events 1" in " ".join(printed.split())
+    assert yaml.safe_load((out / "config.yaml").read_text())["columns"]["time"] == "when"
+    code, _, text = command("run", "sasrec", own_table, *NAMED, *SMOKE, "--out", out, "--resume")
+    assert code == 0, text
+
+
+def test_mistakes_in_naming_columns(command, own_table, tiny_graph, tmp_path):
+    out = ["--out", tmp_path / "run"]
+    call = ("run", "sasrec", own_table)
+    refused(command(*call, *out), "neither a user nor an item column", "who, what, when")
+    wrong = ["--user-col", "who", "--item-col", "product"]
+    refused(command(*call, *wrong, *out), "no column 'product'", "who, what, when")
+    refused(command(*call, "--item-col", "what", *out), "no --user-col given")
+    refused(command("run", "grace", tiny_graph, *NAMED, *out), "reads no table", "--user-col who")
+    own_table.write_text("who,what,when\na,x,1\na,y,soon\n")
+    refused(command(*call, *NAMED, *out), "line 3", "'soon'")
+    own_table.write_text("who,what,when\na,x,1\na,x,2\na,x,3\n")
+    refused(command(*call, *NAMED, *out), "one item only", "'x'")
+    own_table.write_text("who,what,when\na,x,1\na,y,2\n")
+    refused(command(*call, *NAMED, *out), "leaves no test items", "three interactions")
+    assert not (tmp_path / "run").exists()
+
+
+def test_one_user_is_enough(command, own_table, tmp_path):
+    own_table.write_text("who,what,when\n" + "".join(f"a,i{n},{n}\n" for n in range(6)))
+    arguments = [*NAMED, *SMOKE, "--out", tmp_path / "run"]
+    assert command("run", "sasrec", own_table, *arguments)[0] == 0
+    result = json.loads((tmp_path / "run" / "result.json").read_text())
+    assert result["protocol"]["users_tested"] == 1

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+import os
 from collections.abc import Callable
 
 import pytest
@@ -112,9 +114,26 @@ def define() -> type[Definition]:
     return Definition
 
 
+def unusable_backends() -> dict[str, str]:
+    """Why a backend cannot run on CPU tensors here."""
+    reasons = {}
+    if missing_reason() is not None:
+        reasons["native"] = f"no compiled kernels: {missing_reason()}"
+    if importlib.util.find_spec("triton") is None:
+        reasons["triton"] = "triton is not installed"
+    elif os.environ.get("TRITON_INTERPRET") != "1":
+        reasons["triton"] = "triton serves CPU tensors with TRITON_INTERPRET=1 only"
+    return reasons
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    reason = missing_reason()
+    reasons = unusable_backends()
     for item in items:
         called = getattr(item, "callspec", None)
-        if reason is not None and called and called.params.get("backend") == "native":
-            item.add_marker(pytest.mark.skip(reason=f"no compiled kernels: {reason}"))
+        backend = called.params.get("backend") if called else None
+        if isinstance(backend, str) and backend in reasons:
+            item.add_marker(pytest.mark.skip(reason=reasons[backend]))
+        if backend == "triton":
+            # The interpreter takes a second for what the others do in a millisecond;
+            # test_contrast_triton.py covers the kernels with fewer and smaller cases.
+            item.add_marker(pytest.mark.slow)

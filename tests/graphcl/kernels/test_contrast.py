@@ -258,13 +258,13 @@ def test_half_precision_accumulates_in_float32(dtype: torch.dtype, backend: str)
     assert query.grad.dtype == dtype
 
 
-def test_autocast_does_not_round_the_products() -> None:
+@every_backend
+def test_autocast_does_not_round_the_products(backend: str) -> None:
     query = torch.randn(300, 16, generator=torch.Generator().manual_seed(0))
     plain = contrast(query, scale=5.0, backend="dense").denominator
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        for backend in LOG_SUM_EXP:
-            inside = contrast(query, scale=5.0, backend=backend).denominator
-            assert torch.allclose(inside, plain, rtol=1e-5)
+        inside = contrast(query, scale=5.0, backend=backend).denominator
+    assert torch.allclose(inside, plain, rtol=1e-5)
 
 
 @every_backend
@@ -410,16 +410,17 @@ def test_a_heavy_column_does_not_drown_the_rows_that_exclude_it(backend: str) ->
     assert float(heavy.denominator[2]) == pytest.approx(float(light.denominator) - 2000)
 
 
-def test_gradients_only_where_asked() -> None:
+@streaming
+def test_gradients_only_where_asked(backend: str) -> None:
     given = problem(20, 30)
     for name in ("query", "key", "column_bias"):
         inputs = {key: value.clone() for key, value in given.items()}
         inputs[name].requires_grad_()
         gradients = []
-        for backend in LOG_SUM_EXP:
-            output = contrast(**inputs, scale=1.0, backend=backend, tile=8)
+        for chosen in (backend, "dense"):
+            output = contrast(**inputs, scale=1.0, backend=chosen, tile=8)
             gradients += torch.autograd.grad(output.denominator.sum(), inputs[name])
-        assert all(torch.allclose(part, gradients[0], rtol=1e-10) for part in gradients)
+        assert torch.allclose(*gradients, rtol=1e-10)
 
 
 @streaming

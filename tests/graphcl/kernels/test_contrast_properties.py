@@ -322,3 +322,16 @@ def test_other_reductions_do_not_know_the_tile(
     found = [top_candidates(**problem, count=5, tile=side) for side in (tile, 64)]
     assert torch.equal(found[0].indices, found[1].indices)
     assert torch.equal(found[0].values, found[1].values)
+
+
+@streaming
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_rows_whose_squares_vanish(backend: str, dtype: torch.dtype) -> None:
+    # Their norms are 0 in floating point, yet the logits are hundreds.
+    short = 1e-24 if dtype == torch.float32 else 1e-170
+    query = torch.full((3, 2), short, dtype=dtype)
+    key = torch.full((5, 2), 1e10, dtype=dtype)
+    scale = 100.0 / (short * 1e10)
+    output = contrast(query, key, scale=scale, backend=backend)
+    wanted = torch.full((3,), 200.0 + math.log(5.0), dtype=dtype)
+    torch.testing.assert_close(output.denominator, wanted, rtol=1e-5, atol=0)

@@ -38,7 +38,9 @@ def potential(z: Tensor, t: float) -> Tensor:
 @pytest.mark.parametrize(("alpha", "t", "weight"), [(2, 2, 1), (1, 0.5, 0.3), (3, 5, 2)])
 def test_matches_the_formula(alpha: float, t: float, weight: float, backend: str) -> None:
     z1, z2 = views()
-    ours = AlignmentUniformity(alpha, t, weight, "none", backend)(z1, z2)
+    ours = AlignmentUniformity(
+        alpha=alpha, t=t, uniformity_weight=weight, reduction="none", backend=backend
+    )(z1, z2)
     uniform = (potential(z1, t) + potential(z2, t)) / 2
     theirs = torch.stack(
         [
@@ -77,7 +79,7 @@ def test_cross_weight_adds_the_potential_between_views(backend: str) -> None:
 
 
 def test_gradient_for_other_powers() -> None:
-    assert torch.autograd.gradcheck(AlignmentUniformity(1.5, 3.0), views(4, 3))
+    assert torch.autograd.gradcheck(AlignmentUniformity(alpha=1.5, t=3.0), views(4, 3))
 
 
 @pytest.mark.parametrize("alpha", [1.0, 1.5, 2.0])

@@ -24,8 +24,8 @@ def definition(
     symmetric: bool,
 ) -> list[Tensor]:
     """Zheng et al. 2021: mean cost under e^{t+ c} of positives, under e^{-t- c} of negatives."""
-    count, views = z.shape[:2]
-    unit = [[loops.unit(z[i, v]) for v in range(views)] for i in range(count)]
+    views, count = z.shape[:2]
+    unit = [[loops.unit(z[v, i]) for v in range(views)] for i in range(count)]
 
     def cost(a: list[Tensor], b: list[Tensor]) -> Tensor:
         return sum((x - y) ** 2 for x, y in zip(a, b, strict=True))
@@ -64,13 +64,13 @@ def test_matches_the_definition(
     loops.agree(
         lambda z: cacr(z, reduction="none", backend=backend, **settings),
         lambda z: definition(loops, z, **settings),
-        loops.random(4, views, 3),
+        loops.random(views, 4, 3),
     )
 
 
 def test_even_weights_are_plain_mean_distances(loops: Any) -> None:
-    z = loops.random(8, 3, 4)
-    unit = torch.nn.functional.normalize(z, dim=2).reshape(24, 4)
+    z = loops.random(3, 8, 4)
+    unit = torch.nn.functional.normalize(z, dim=2).transpose(0, 1).reshape(24, 4)
     distances = torch.cdist(unit, unit).square()
     same = torch.arange(24)[:, None] // 3 == torch.arange(24) // 3
     attraction = distances[same].sum() / (24 * 2)
@@ -83,7 +83,7 @@ def test_the_far_positive_and_the_near_negative_are_moved_most() -> None:
     # Angles of (node, view): the anchor at 0, positives at 30 and 60.
     angles = torch.tensor([[0.0, 30.0, 60.0], [40.0, 45.0, 50.0], [90.0, 95.0, 85.0]])
     angles = angles.double().deg2rad().requires_grad_()
-    z = torch.stack([angles.cos(), angles.sin()], dim=2)
+    z = torch.stack([angles.cos(), angles.sin()], dim=2).transpose(0, 1)
     shares = []
     for t in (1e-3, 0.5, 1.0):
         value = cacr(z, t_plus=t, t_minus=t, symmetric=False, reduction="none")[0]
@@ -94,16 +94,21 @@ def test_the_far_positive_and_the_near_negative_are_moved_most() -> None:
 
 
 def test_one_node_has_attraction_only(loops: Any) -> None:
-    z = loops.random(1, 2, 3).requires_grad_()
+    z = loops.random(2, 1, 3).requires_grad_()
     value = cacr(z)
-    cosine = torch.nn.functional.cosine_similarity(z[:, 0], z[:, 1])
+    cosine = torch.nn.functional.cosine_similarity(z[0], z[1])
     assert float(value.detach()) == pytest.approx(float(2 - 2 * cosine.detach()))
     value.backward()
     assert torch.isfinite(z.grad).all()
 
 
+def test_views_come_as_one_tensor_or_as_a_sequence(loops: Any) -> None:
+    views = loops.random(3, 6, 4)
+    assert torch.equal(cacr(list(views)), cacr(views))
+
+
 def test_low_precision_and_strong_weights(loops: Any) -> None:
-    z = loops.random(300, 3, 8)
+    z = loops.random(3, 300, 8)
     exact = cacr(z, t_plus=500.0, t_minus=500.0, reduction="none")
     single = z.float().requires_grad_()
     actual = cacr(single, t_plus=500.0, t_minus=500.0, reduction="none")
@@ -116,8 +121,8 @@ def test_low_precision_and_strong_weights(loops: Any) -> None:
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda z: cacr(z[:, :1]), r"V >= 2 views; got \(6, 1, 3\)"),
-        (lambda z: cacr(z[:, 0]), r"z must be \(N, V, d\)"),
+        (lambda z: cacr(z[:1]), "views must be at least 2; got 1"),
+        (lambda z: cacr(z[0]), r"views must be \(V, N, d\)"),
         (lambda z: CACR(t_minus=0.0), "t_minus must be a finite number above 0"),
         (lambda z: CACR(t_plus=-1.0), "t_plus must be a finite number of at least 0"),
         (lambda z: CACR(alpha=float("inf")), "alpha must be a finite number"),
@@ -126,4 +131,4 @@ def test_low_precision_and_strong_weights(loops: Any) -> None:
 )
 def test_wrong_arguments_are_named(call: Callable[[Tensor], object], message: str) -> None:
     with pytest.raises(ArgumentError, match=message):
-        call(torch.ones(6, 2, 3))
+        call(torch.ones(2, 6, 3))

@@ -136,7 +136,10 @@ def test_false_negatives_between_the_margins_cost_nothing() -> None:
         (lambda z, c: ClusterNegatives(margin_weight=-1.0), "margin_weight must be a finite"),
         (lambda z, c: ClusterNegatives(lower_margin=0.6), "upper_margin must be at least lower"),
         (lambda z, c: cluster_negatives(z, z, c[:2], CLUSTERS), "below the number of centroids, 2"),
-        (lambda z, c: cluster_negatives(z, z, c[:, :2], CLUSTERS), r"centroids must be \(K, 3\)"),
+        (
+            lambda z, c: cluster_negatives(z, z, c[:, :2], CLUSTERS),
+            r"centroids must be \(rows, 3\)",
+        ),
         (lambda z, c: cluster_negatives(z, z, c, CLUSTERS[:3]), r"assignments must have shape"),
         (lambda z, c: cluster_negatives(z, z, c, CLUSTERS * 1.0), "integer dtype"),
         (lambda z, c: cluster_negatives(z, z, c / 0, CLUSTERS), "centroids must be finite"),

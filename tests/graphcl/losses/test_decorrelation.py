@@ -76,7 +76,16 @@ def test_vicreg_matches_the_formula(target_deviation: float) -> None:
                         total = total + 3 * (covariance(z[:, j], z[:, k]) * 9 / 8) ** 2 / 4
         return total
 
-    assert_same(VICReg(7, 5, 3, target_deviation, 1e-3), formula)
+    assert_same(
+        VICReg(
+            invariance=7,
+            variance=5,
+            covariance=3,
+            target_deviation=target_deviation,
+            epsilon=1e-3,
+        ),
+        formula,
+    )
 
 
 def test_cca_ssg_matches_the_formula() -> None:
@@ -202,7 +211,11 @@ def descend(loss: torch.nn.Module, pair: list[Tensor], rate: float, steps: int) 
 
 @pytest.mark.parametrize(
     ("loss", "rate", "steps"),
-    [(BarlowTwins(0.1), 2.0, 300), (CCASSG(1.0), 0.3, 200), (VICReg(), 0.2, 400)],
+    [
+        (BarlowTwins(redundancy=0.1), 2.0, 300),
+        (CCASSG(decorrelation=1.0), 0.3, 200),
+        (VICReg(), 0.2, 400),
+    ],
     ids=["BarlowTwins", "CCASSG", "VICReg"],
 )
 def test_descent_reaches_alike_uncorrelated_views(
@@ -254,7 +267,7 @@ def test_one_row_has_no_correlation() -> None:
         (lambda: VICReg(variance=math.nan), "variance must be .*; got nan"),
         (lambda: VICReg(epsilon=0), "epsilon must be .* above 0; got 0"),
         (lambda: WMSE(shrinkage=0), r"shrinkage must lie in \(0, 1\]; got 0"),
-        (lambda: WMSE(slice_size=1), "slice_size must be at least 2, or None; got 1"),
+        (lambda: WMSE(slice_size=1), "slice_size must be an integer of at least 2; got 1"),
     ],
 )
 def test_settings_are_checked(make: Callable[[], object], message: str) -> None:

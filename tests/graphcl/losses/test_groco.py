@@ -163,7 +163,9 @@ def test_duplicates_and_steep_networks_stay_finite() -> None:
 
 
 def test_wrong_settings_are_named() -> None:
-    with pytest.raises(ArgumentError, match="num_negatives must be at least 1; got 0"):
+    with pytest.raises(
+        ArgumentError, match="num_negatives must be an integer of at least 1; got 0"
+    ):
         GroCo(0)
     with pytest.raises(ArgumentError, match="steepness must be a finite number above 0"):
         GroCo(steepness=0)

@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable, Sequence
 from functools import partial
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -357,3 +358,16 @@ def far(z: Tensor) -> Pairs:
 def test_wrong_arguments_are_named(call: Callable[[Tensor], object], message: str) -> None:
     with pytest.raises(ArgumentError, match=message):
         call(views()[0])
+
+
+def test_a_fraction_of_a_hundred_negatives_is_not_rounded_up() -> None:
+    # 0.07 * 100 is 7.000000000000001 in floating point.
+    z1, z2 = views(51)
+    expected = hard_contrastive(z1, z2, hardest=7, reduction="none")
+    assert torch.equal(hard_contrastive(z1, z2, hardest=0.07, reduction="none"), expected)
+
+
+def test_counts_and_temperatures_may_be_numbers_of_numpy() -> None:
+    z1, z2 = views(12)
+    expected = hard_contrastive(z1, z2, 0.25, hardest=3)
+    assert torch.equal(hard_contrastive(z1, z2, np.float32(0.25), hardest=np.int64(3)), expected)

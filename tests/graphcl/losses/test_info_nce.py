@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -14,9 +15,12 @@ from graphcl.losses import (
     InfoNCE,
     InfoNCEAllNodes,
     decoupled_info_nce,
+    hardness_weighted_info_nce,
     info_nce,
     info_nce_all_nodes,
+    margin_info_nce,
 )
+from graphcl.losses.decoupled_info_nce import positive_weight
 
 
 def views(count: int = 7, dimension: int = 4, seed: int = 0) -> tuple[Tensor, Tensor]:
@@ -85,6 +89,27 @@ def test_matches_the_formula(
     assert torch.allclose(values, torch.tensor(expected, dtype=torch.float64), rtol=1e-10)
 
 
+@pytest.mark.parametrize("intra_view", [False, True])
+@pytest.mark.parametrize(
+    "function", [info_nce, decoupled_info_nce, margin_info_nce, hardness_weighted_info_nce]
+)
+def test_a_bias_of_minus_infinity_removes_the_node(function: Any, intra_view: bool) -> None:
+    z1, z2 = (view.requires_grad_() for view in views())
+    bias = torch.zeros(7, dtype=torch.float64)
+    bias[3] = -math.inf
+    settings = {"intra_view": intra_view, "reduction": "none"}
+    values = function(z1, z2, 0.5, column_bias=bias, **settings)
+    others = torch.tensor([0, 1, 2, 4, 5, 6])
+    assert float(values[3].detach()) == 0
+    assert torch.allclose(values[others], function(z1[others], z2[others], 0.5, **settings))
+    for gradient in torch.autograd.grad(values.sum(), (z1, z2)):
+        assert torch.isfinite(gradient).all()
+    weighted = decoupled_info_nce(
+        z1, z2, 0.5, column_bias=bias, weighted=True, clamp_weight=True, reduction="none"
+    )
+    assert torch.isfinite(weighted).all()
+
+
 def test_one_bias_serves_both_views() -> None:
     z1, z2 = views()
     bias = torch.linspace(-1, 1, 7, dtype=torch.float64)
@@ -111,6 +136,21 @@ def test_weighted_decoupled_loss_matches_the_formula() -> None:
     ]
     values = DecoupledInfoNCE(0.1, weighted=True, reduction="none")(z1, z2)
     assert torch.allclose(values, torch.tensor(expected, dtype=torch.float64), rtol=1e-10)
+
+
+def test_clamped_weights_push_no_positive_away() -> None:
+    z1, z2 = views(40)
+    # One pair much closer than all others.
+    z2 = torch.cat([z1[:1].detach(), z2[1:].detach()])
+    settings = {"weighted": True, "sigma": 0.2, "reduction": "none"}
+    weight = positive_weight(z1, z2, sigma=0.2)
+    assert weight[0] < 0
+    plain = decoupled_info_nce(z1, z2, 0.5, weighted=False, reduction="none")
+    weighted = decoupled_info_nce(z1, z2, 0.5, **settings)
+    clamped = decoupled_info_nce(z1, z2, 0.5, clamp_weight=True, **settings)
+    similarity = torch.nn.functional.cosine_similarity(z1, z2) / 0.5
+    assert torch.allclose(weighted, plain + (1 - weight) * similarity)
+    assert torch.allclose(clamped, plain + (1 - weight.clamp_min(0)) * similarity)
 
 
 def test_the_positive_weight_carries_no_gradient() -> None:
@@ -279,10 +319,10 @@ def test_all_nodes_clamps_the_positive_only() -> None:
         (lambda z: info_nce(z, z, torch.ones(2)), "one number"),
         (lambda z: info_nce(z, z, reduction="median"), "allowed: mean, sum, none"),
         (lambda z: info_nce(z, z, backend="fast"), "allowed: auto, dense, tiles"),
-        (lambda z: info_nce(z, z, column_bias=z[0]), r"shape \(7,\) or a pair"),
+        (lambda z: info_nce(z, z, column_bias=z[0]), r"column_bias must have shape \(7,\)"),
         (lambda z: info_nce(z, z, column_bias=(z[:, 0],)), "a pair"),
         (lambda z: InfoNCE(float("nan")), "got nan"),
-        (lambda z: DecoupledInfoNCE(sigma=0.0), "sigma must be positive"),
+        (lambda z: DecoupledInfoNCE(sigma=0.0), r"sigma must lie in \[0.001, 10.0\]"),
         (lambda z: InfoNCEAllNodes(positive_limit=-1.0), "positive_limit"),
         (lambda z: info_nce_all_nodes(z, z, torch.tensor([9] * 7)), "-1 .. 6"),
         (lambda z: info_nce_all_nodes(z[0], z, torch.tensor([0])), r"\(rows, d\)"),

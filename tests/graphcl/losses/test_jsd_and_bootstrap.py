@@ -23,7 +23,7 @@ def test_jsd_matches_the_formula_and_its_derivative() -> None:
         math.log1p(math.exp(-p.item())) + sum(math.log1p(math.exp(n.item())) for n in row) / 3
         for p, row in zip(positive, negative, strict=True)
     ]
-    values = JSD("none")(positive, negative)
+    values = JSD(reduction="none")(positive, negative)
     assert values.tolist() == pytest.approx(expected, rel=1e-12)
     to_positive, to_negative = torch.autograd.grad(values.sum(), (positive, negative))
     assert torch.allclose(to_positive, torch.sigmoid(positive) - 1, rtol=1e-12)
@@ -83,7 +83,7 @@ def test_bootstrap_matches_the_formula_and_its_derivative() -> None:
     for q, y in zip(prediction.tolist(), target.tolist(), strict=True):
         length = math.hypot(*q) * math.hypot(*y)
         expected.append(2 - 2 * sum(a * b for a, b in zip(q, y, strict=True)) / length)
-    values = Bootstrap("none")(prediction, target)
+    values = Bootstrap(reduction="none")(prediction, target)
     assert values.tolist() == pytest.approx(expected, rel=1e-12)
     # d cos / dq = (y/|y| - cos q/|q|) / |q|
     q, y = prediction.detach(), target / target.norm(dim=1, keepdim=True)

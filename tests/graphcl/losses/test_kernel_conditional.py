@@ -98,7 +98,7 @@ def test_continuous_condition_is_the_inverse_of_its_kernel(
 def test_indicators_as_features_are_ids(loops: Any, form: str) -> None:
     z1, z2 = loops.random(2, 300, 4)
     ids = torch.arange(300) % 7
-    loss = KernelConditional(0.2, form, reduction="none")
+    loss = KernelConditional(0.2, form=form, reduction="none")
     indicators = torch.nn.functional.one_hot(ids).double()
     torch.testing.assert_close(loss(z1, z2, indicators), loss(z1, z2, ids))
 
@@ -127,13 +127,23 @@ def test_fair_form_ignores_nodes_of_other_conditions(loops: Any) -> None:
 @pytest.mark.parametrize("temperature", [1e-3, 10.0])
 def test_nodes_without_companions_stay_finite(loops: Any, form: str, temperature: float) -> None:
     z1, z2 = (part.float().requires_grad_() for part in loops.random(2, 5, 3))
-    loss = KernelConditional(temperature, form, reduction="none")
+    loss = KernelConditional(temperature, form=form, reduction="none")
     # Ids that are all different; and features whose every weight is clipped or 0.
     for condition in (torch.arange(5), torch.eye(5), -torch.eye(5)):
         values = loss(z1, z2, condition)
         assert torch.equal(values, torch.zeros(5))
         for slope in torch.autograd.grad(values.sum(), (z1, z2)):
             assert torch.isfinite(slope).all()
+
+
+def test_large_features_of_dependent_columns_need_no_inverse(loops: Any) -> None:
+    # Their inner products are 1e24 and of rank 1; the ridge of 0.1 is lost among them.
+    z1, z2 = loops.random(2, 8, 3)
+    condition = 1e12 * loops.random(8, 1, seed=1)
+    once = KernelConditional(0.2, reduction="none")(z1, z2, condition)
+    thrice = KernelConditional(0.2, reduction="none")(z1, z2, condition.repeat(1, 3))
+    assert torch.isfinite(once).all()
+    assert torch.allclose(once, thrice, rtol=1e-10)
 
 
 def test_random_features_approach_the_gaussian_kernel(loops: Any) -> None:

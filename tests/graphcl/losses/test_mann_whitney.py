@@ -118,10 +118,17 @@ def test_scores_are_all_positives_against_all_negatives(loops: Any) -> None:
     assert torch.isfinite(large)
 
 
+def test_scores_in_sixteen_bits_are_computed_in_float32() -> None:
+    positive, negative = torch.tensor([0.5, 2.0]).half(), torch.tensor([0.25, 1.0, -3.0]).half()
+    value = mann_whitney_of_scores(positive, negative)
+    assert value.dtype == torch.float32
+    assert torch.equal(value, mann_whitney_of_scores(positive.float(), negative.float()))
+
+
 def test_mistakes_are_named() -> None:
     with pytest.raises(ArgumentError, match="unknown form 'all'; allowed: global, row"):
         MannWhitney(form="all")
-    with pytest.raises(ArgumentError, match="knots must be at least 2; got 1"):
+    with pytest.raises(ArgumentError, match="knots must be an integer of at least 2; got 1"):
         MannWhitney(knots=1)
     with pytest.raises(ArgumentError, match=r"positive_scores must be \(P,\)"):
         mann_whitney_of_scores(torch.ones(2, 2), torch.ones(2))

@@ -241,7 +241,7 @@ def test_mistakes_are_named() -> None:
         MetaNodeInfoNCE()(z, z, labels[:3])
     with pytest.raises(ArgumentError, match=r"at most 1; got values in 0 \.\. 2"):
         MetaNodeInfoNCE(clusters=2)(z, z, labels)
-    with pytest.raises(ArgumentError, match="clusters must be at least 1; got 0"):
+    with pytest.raises(ArgumentError, match="clusters must be an integer of at least 1; got 0"):
         MetaNodeInfoNCE(clusters=0)(z, z, labels)
     with pytest.raises(ArgumentError, match=r"edge_index must lie in 0 \.\. 3; got values in 0"):
         BlockContrast()(z, labels, edges + torch.tensor([[0], [4]]))

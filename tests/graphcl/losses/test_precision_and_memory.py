@@ -80,10 +80,12 @@ print(resident("VmHWM") - before)
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc/self/status")
-def test_the_family_needs_linear_memory() -> None:
+def test_losses_need_linear_memory() -> None:
+    # All but GroCo, whose sorting network takes N k² entries for k negatives.
+    names = sorted(set(LOSSES) - {"GroCo"})
     # One float32 matrix of 6000 x 6000 is 137 MB; of the two views of each node 549 MB.
     result = subprocess.run(
-        [sys.executable, "-c", SCRIPT.replace("{names}", repr(FAMILY))],
+        [sys.executable, "-c", SCRIPT.replace("{names}", repr(names))],
         capture_output=True,
         text=True,
         check=False,

@@ -62,7 +62,7 @@ def test_sinkhorn_does_not_overflow(loops: Any) -> None:
 def test_sinkhorn_names_mistakes() -> None:
     with pytest.raises(ArgumentError, match="epsilon must be a finite number above 0; got 0"):
         sinkhorn(torch.ones(2, 2), 0)
-    with pytest.raises(ArgumentError, match="iterations must be at least 1; got 0"):
+    with pytest.raises(ArgumentError, match="iterations must be an integer of at least 1; got 0"):
         SwAV(iterations=0)
     with pytest.raises(NonFiniteArgumentError, match="scores must be finite"):
         sinkhorn(torch.tensor([[math.inf, 0.0]]))
@@ -131,7 +131,7 @@ def test_prototypes_are_normalised_on_use(loops: Any) -> None:
 
 def test_swav_names_mistakes() -> None:
     z = torch.randn(4, 3)
-    with pytest.raises(ArgumentError, match=r"prototypes must be \(K, 3\) with K at least 1"):
+    with pytest.raises(ArgumentError, match=r"prototypes must be \(rows, 3\) with at least 1 row"):
         SwAV()(z, z, torch.randn(5, 2))
     with pytest.raises(ArgumentError, match=r"codes2 must be \(4, 5\); got \(4, 6\)"):
         SwAV()(z, z, torch.randn(5, 3), None, torch.rand(4, 6))
@@ -221,11 +221,13 @@ def test_prototypes_of_an_episode_serve_its_batches(loops: Any) -> None:
 
 def test_proto_clip_names_mistakes(loops: Any) -> None:
     z, labels = torch.randn(4, 3), torch.tensor([0, 1, 2, 0])
-    with pytest.raises(ArgumentError, match="assignment must be at least 0 and at most 1"):
+    with pytest.raises(ArgumentError, match="assignment1 must be at least 0 and at most 1"):
         ProtoCLIP()(z, z, labels, labels, torch.randn(2, 3))
-    with pytest.raises(ArgumentError, match=r"centroids1 must be \(K, 3\)"):
+    with pytest.raises(ArgumentError, match=r"centroids1 must be \(rows, 3\)"):
         ProtoCLIP()(z, z, labels, labels, torch.randn(3, 2))
-    with pytest.raises(ArgumentError, match=r"a row per centroid of view 2.*: 3; got 5"):
+    with pytest.raises(
+        ArgumentError, match=r"translated1 must have a row per cluster of view 2, 3; got 5"
+    ):
         ProtoCLIP()(z, z, labels, labels, translated1=torch.randn(5, 3))
-    with pytest.raises(ArgumentError, match="target_temperature must be a finite number above 0"):
+    with pytest.raises(ArgumentError, match="target_temperature must lie in"):
         ProtoCLIP(target_temperature=0.0)

@@ -20,7 +20,9 @@ def test_bpr_matches_the_formula() -> None:
     wanted = torch.tensor(expected, dtype=torch.float64)
     assert torch.allclose(bpr(positive, negative, reduction="none"), wanted, rtol=1e-12)
     assert torch.allclose(BPR()(positive, negative), wanted.mean())
-    assert torch.allclose(BPR("sum")(positive, negative[:, 0]), bpr(positive, negative[:, :1]) * 6)
+    assert torch.allclose(
+        BPR(reduction="sum")(positive, negative[:, 0]), bpr(positive, negative[:, :1]) * 6
+    )
 
 
 def test_bpr_is_exact_for_large_margins() -> None:
@@ -77,6 +79,6 @@ def test_wrong_arguments_are_named() -> None:
     with pytest.raises(ArgumentError, match="4 rows, one per positive; got 3"):
         bpr(scores, torch.zeros(3))
     with pytest.raises(ArgumentError, match="allowed: mean, sum, none"):
-        BPR("max")
+        BPR(reduction="max")
     with pytest.raises(ArgumentError, match=r"-1 .. 8"):
         cross_entropy(torch.randn(1, 4), torch.randn(9, 4), torch.tensor([9]))

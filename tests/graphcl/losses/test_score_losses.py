@@ -282,7 +282,7 @@ def test_non_finite_scores_are_refused(loss) -> None:
 
 
 def test_wrong_settings_are_named() -> None:
-    with pytest.raises(ArgumentError, match="num_items must be at least 2; got 1"):
+    with pytest.raises(ArgumentError, match="num_items must be an integer of at least 2; got 1"):
         GBCE(1)
     with pytest.raises(ArgumentError, match=r"calibration .* \[0, 1\]; got 1.5"):
         GBCE(10, 1.5)
@@ -293,7 +293,7 @@ def test_wrong_settings_are_named() -> None:
     with pytest.raises(ArgumentError, match=r"shift .* \[0, 1\); got 1"):
         Asymmetric(shift=1)
     with pytest.raises(ArgumentError, match=r"minimum_propensity .* \(0, 1\]; got 0"):
-        PropensityPU(0)
+        PropensityPU(minimum_propensity=0)
     with pytest.raises(ArgumentError, match=r"propensity must lie in \[0, 1\]; .* \[2, 2\]"):
         propensity_pu(*scores(), torch.full((5,), 2.0))
     with pytest.raises(ArgumentError, match=r"propensity must have shape \(5,\)"):

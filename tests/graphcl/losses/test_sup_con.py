@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -23,7 +24,8 @@ def definition(
     loops: Any, z: Tensor, weight: Weight, form: str, temperature: float
 ) -> list[Tensor]:
     """Khosla et al. 2020, eq. 2 and 3; `weight(i, j)` of nodes, 0 for no positive."""
-    z = z[:, None] if z.dim() == 2 else z
+    # (N, V, d) here, one node after the other.
+    z = z[:, None] if z.dim() == 2 else z.transpose(0, 1)
     count, views = z.shape[:2]
     places = [(i, v) for i in range(count) for v in range(views)]
     values = []
@@ -52,7 +54,7 @@ def definition(
 
 
 def shape(views: int, count: int = 6) -> tuple[int, ...]:
-    return (count, 3) if views == 1 else (count, views, 3)
+    return (count, 3) if views == 1 else (views, count, 3)
 
 
 @pytest.mark.parametrize("backend", ["dense", "tiles"])
@@ -120,7 +122,7 @@ def test_a_stored_weight_of_zero_spoils_no_gradient(form: str, loops: Any) -> No
     edges = torch.tensor([[0, 0, 1], [1, 2, 3]])
     weight = torch.tensor([1.0, 0.0, 2.0], dtype=torch.float64, requires_grad=True)
     matrix = SparseMatrix.from_edge_index(edges, weight, shape=6)
-    sup_con(loops.random(6, 2, 3), None, matrix, form=form).backward()
+    sup_con(loops.random(2, 6, 3), None, matrix, form=form).backward()
     assert weight.grad is not None
     assert torch.isfinite(weight.grad).all()
 
@@ -137,8 +139,8 @@ def test_labels_are_the_relation_of_equal_labels(views: int, form: str, loops: A
 
 @forms
 def test_two_views_without_labels_are_nt_xent(form: str, loops: Any) -> None:
-    z = loops.random(9, 2, 4)
-    expected = info_nce(z[:, 0], z[:, 1], 0.2, intra_view=True, reduction="none")
+    z = loops.random(2, 9, 4)
+    expected = info_nce(z[0], z[1], 0.2, intra_view=True, reduction="none")
     actual = sup_con(z, temperature=0.2, form=form, reduction="none")
     assert torch.allclose(actual, expected, rtol=1e-10)
 
@@ -165,7 +167,7 @@ def test_nodes_without_positives_are_left_out_of_the_mean(form: str, loops: Any)
 
 @forms
 def test_an_empty_relation_is_a_connected_zero(form: str, loops: Any) -> None:
-    z = loops.random(6, 2, 3).requires_grad_()
+    z = loops.random(2, 6, 3).requires_grad_()
     nothing = torch.empty(0, dtype=torch.int64)
     value = sup_con(z, None, Pairs(nothing, nothing), form=form)
     value.backward()
@@ -178,7 +180,7 @@ def test_an_empty_relation_is_a_connected_zero(form: str, loops: Any) -> None:
 def test_large_classes_at_extreme_temperatures_match_double_precision(
     form: str, temperature: float, loops: Any
 ) -> None:
-    z, labels = loops.random(300, 2, 8), torch.arange(300) % 3
+    z, labels = loops.random(2, 300, 8), torch.arange(300) % 3
     exact = sup_con(z, labels, temperature=temperature, form=form, reduction="none")
     for dtype, tolerance in ((torch.float32, 2e-6), (torch.bfloat16, 2e-2)):
         single = z.to(dtype).requires_grad_()
@@ -192,20 +194,30 @@ def test_large_classes_at_extreme_temperatures_match_double_precision(
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda z: sup_con(z[0, 0]), r"z must be \(N, d\) or \(N, V, d\)"),
-        (lambda z: sup_con(z[:, :0]), "V >= 1"),
+        (lambda z: sup_con(z[0, 0]), r"views must be \(V, N, d\) or a sequence of \(N, d\)"),
+        (lambda z: sup_con(z[:0]), "views must be at least 1; got 0"),
         (lambda z: sup_con(z, torch.zeros(3, dtype=torch.int64)), r"labels must have shape \(6,\)"),
         (lambda z: sup_con(z, torch.zeros(6)), "labels must be of integer dtype"),
         (lambda z: sup_con(z, torch.zeros(6).long(), far()), "got both"),
-        (lambda z: sup_con(z, None, far()), "0 .. 5; got columns in 6 .. 6"),
+        (
+            lambda z: sup_con(z, None, far()),
+            r"positives.columns must lie in 0 .. 5; got values in 6 .. 6",
+        ),
         (lambda z: sup_con(z, None, matrix(1.0, 5)), r"positives must be of shape \(6, 6\)"),
         (lambda z: sup_con(z, None, matrix(-1.0, 6)), "at least 0; got -1.0"),
+        (lambda z: sup_con(z, None, torch.eye(6)), "must be Pairs or a SparseMatrix; got Tensor"),
+        (lambda z: sup_con(z, None, weighted(math.nan)), "positives.log_weight must be finite"),
+        (lambda z: sup_con(z, [0] * 6), "labels must be a torch tensor; got list"),
         (lambda z: SupCon(form="middle"), "unknown form 'middle'; allowed: out, in"),
     ],
 )
 def test_wrong_arguments_are_named(call: Callable[[Tensor], object], message: str) -> None:
     with pytest.raises(ArgumentError, match=message):
-        call(torch.ones(6, 2, 3))
+        call(torch.ones(2, 6, 3))
+
+
+def weighted(log_weight: float) -> Pairs:
+    return Pairs(torch.tensor([0]), torch.tensor([1]), torch.tensor([log_weight]))
 
 
 def matrix(weight: float, size: int) -> SparseMatrix:
@@ -215,3 +227,13 @@ def matrix(weight: float, size: int) -> SparseMatrix:
 
 def far() -> Pairs:
     return Pairs(torch.tensor([0]), torch.tensor([6]))
+
+
+@forms
+def test_views_come_as_one_tensor_or_as_a_sequence(form: str, loops: Any) -> None:
+    views, labels = loops.random(3, 6, 4), torch.tensor([0, 1, 0, 2, 0, 1])
+    expected = sup_con(views, labels, form=form, reduction="none")
+    for sequence in (list(views), tuple(views)):
+        assert torch.equal(sup_con(sequence, labels, form=form, reduction="none"), expected)
+    one = sup_con(views[0], labels, form=form, reduction="none")
+    assert torch.equal(sup_con(views[:1], labels, form=form, reduction="none"), one)

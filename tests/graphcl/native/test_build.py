@@ -46,7 +46,7 @@ def test_build_can_be_loaded(elsewhere: Path) -> None:
     assert library.missing_reason() is None
     assert library.contrast_library() is not None
     # Libraries of other sources could read our arrays wrongly: they are not loaded.
-    (elsewhere / build.STAMP).write_text("of another version\n")
+    (elsewhere / build.STAMP).write_text("of another version  sources\n")
     library.missing_reason.cache_clear()
     assert library.missing_reason() == "they were built from other sources"
 
@@ -59,6 +59,90 @@ def test_no_compiler_or_a_broken_one(
     with pytest.raises(build.BuildError, match=r"no C\+\+ compiler was found|failed"):
         build.build()
     assert not elsewhere.exists() or list(elsewhere.iterdir()) == []
+
+
+def test_compiler_that_cannot_be_run(
+    elsewhere: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    broken = tmp_path / "compiler"
+    broken.write_bytes(b"\x7fELF of another machine")
+    broken.chmod(0o755)
+    monkeypatch.setenv("CXX", str(broken))
+    with pytest.raises(build.BuildError, match=r"compiler failed: it cannot be run \(Exec format"):
+        build.build()
+    monkeypatch.setenv("CXX", 'ccache "g++')
+    with pytest.raises(build.BuildError, match="CXX is no command"):
+        build.build()
+
+
+def test_compiler_with_arguments(
+    elsewhere: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    # As in CXX="ccache g++": the program is not the compiler.
+    called = tmp_path / "called"
+    launcher = tmp_path / "a launcher"
+    launcher.write_text(f'#!/bin/sh\necho "$@" >> {called}\nexit 1\n')
+    launcher.chmod(0o755)
+    monkeypatch.setenv("CXX", f"'{launcher}' g++ -march=native")
+    with pytest.raises(build.BuildError, match="a launcher' g\\+\\+ -march=native failed"):
+        build.build()
+    assert called.read_text().startswith("g++ -march=native -std=c++17")
+    monkeypatch.setenv("CXX", "  ")
+    monkeypatch.setattr(build.shutil, "which", lambda program: f"/bin/{program}")
+    assert build._compiler() == ["/bin/c++"]
+
+
+def a_built_folder(folder: Path) -> None:
+    """Copies of the libraries at hand, which take long to compile, and their stamp."""
+    installed = Path(build.__file__).parent / "built"
+    stamp = installed / build.STAMP
+    if not stamp.is_file() or build.sources_digest() not in stamp.read_text():
+        pytest.skip("no compiled kernels of these sources")
+    shutil.copytree(installed, folder)
+
+
+@pytest.mark.parametrize("damage", ["truncated", "gone", "swapped"])
+def test_damaged_library_is_not_loaded(elsewhere: Path, damage: str) -> None:
+    a_built_folder(elsewhere)
+    assert library.contrast_library() is not None
+    name = library.usable_libraries()[0]
+    for function in (library.contrast_library, library.missing_reason):
+        function.cache_clear()
+    path = elsewhere / f"{name}.so"
+    if damage == "truncated":
+        content = path.read_bytes()
+        # A copy: the one that this process has loaded must keep its pages.
+        path.unlink()
+        path.write_bytes(content[: len(content) // 2])
+    else:
+        path.unlink()
+        if damage == "swapped":
+            path.write_text("no library")
+    assert library.missing_reason() == f"{path} is damaged or gone"
+    assert library.contrast_library() is None
+    z = torch.randn(300, 8)
+    with pytest.warns(NativeKernelsMissing, match="is damaged or gone"):
+        contrast(z, scale=1.0)
+
+
+def test_unreadable_stamp(elsewhere: Path) -> None:
+    elsewhere.mkdir()
+    (elsewhere / build.STAMP).write_bytes(b"\xff\xfe\0")
+    assert library.missing_reason() == "they were built from other sources"
+
+
+def test_stray_files_beside_the_sources_do_not_matter(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    copied = tmp_path / "sources"
+    shutil.copytree(build.SOURCES, copied)
+    before = build.sources_digest()
+    monkeypatch.setattr(build, "SOURCES", copied)
+    (copied / ".checkpoints").mkdir()
+    (copied / "pass.h~").write_text("an editor's copy")
+    assert build.sources_digest() == before
+    (copied / "pass.h").write_text("changed")
+    assert build.sources_digest() != before
 
 
 def test_install_goes_on_without_a_compiler(

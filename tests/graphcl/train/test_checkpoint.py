@@ -79,14 +79,18 @@ def test_a_pickle_runs_no_code(tmp_path):
     assert not (tmp_path / "ran").exists()
 
 
+def state(epoch):
+    return {"fingerprint": "x", "progress": {"epoch": epoch, "seconds": 0.0}}
+
+
 def test_a_damaged_last_falls_back_to_previous(tmp_path):
     folder = CheckpointFolder(tmp_path)
     assert folder.load_last("x") is None
-    folder.save_last(tensors(1), {"epoch": 1, "fingerprint": "x"})
-    folder.save_last(tensors(2), {"epoch": 2, "fingerprint": "x"})
-    assert folder.load_last("x").state["epoch"] == 2
+    folder.save_last(tensors(1), state(1))
+    folder.save_last(tensors(2), state(2))
+    assert folder.load_last("x").state["progress"]["epoch"] == 2
     folder.last.write_bytes(b"torn")
-    assert folder.load_last("x").state["epoch"] == 1
+    assert folder.load_last("x").state["progress"]["epoch"] == 1
     folder.previous.write_bytes(b"torn as well")
     with pytest.raises(CheckpointError, match="last"):
         folder.load_last("x")

@@ -1,5 +1,6 @@
 """Readers: every format gives the same log, and dirt is refused by line."""
 
+import os
 import re
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from graphcl.errors import DataError, GraphclError, MissingDataError
 from recsys.data import (
     Interactions,
     from_dataframe,
+    leave_one_out,
     load_interactions,
     read_interactions,
     read_lines,
@@ -20,6 +22,7 @@ from recsys.data import (
     read_recbole,
     read_table,
 )
+from recsys.views import Subsequences
 
 ROWS = [("7", "b", 3.0, 20), ("7", "a", 4.5, 10), ("12", "c", 1.0, 5), ("7", "c", 2.0, 20)]
 
@@ -269,3 +272,23 @@ def test_unknown_names() -> None:
         load_interactions("ml-100")
     with pytest.raises(DataError, match="'cora' is a graph"):
         load_interactions("cora")
+
+
+@pytest.mark.real_data
+@pytest.mark.parametrize(
+    ("name", "users", "items", "count", "targets"),
+    [
+        ("amazon-beauty", 22363, 12101, 198502, 131413),
+        ("amazon-sports", 35598, 18357, 296337, 189543),
+    ],
+)
+def test_amazon_item_lists(name: str, users: int, items: int, count: int, targets: int) -> None:
+    """The prefix rows are as many as in the code of ICSRec, which writes them to disk."""
+    root = os.environ.get("GRAPHCL_DATA")
+    if not root:
+        pytest.skip(f"set GRAPHCL_DATA to a data root with {name}")
+    log = load_interactions(name, Path(root))
+    assert (log.num_users, log.num_items, len(log)) == (users, items, count)
+    assert log.item_ids[0] == 1
+    train = leave_one_out(log).train
+    assert len(Subsequences(train.items, train.offsets, 50)) == targets

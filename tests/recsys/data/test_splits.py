@@ -1,5 +1,6 @@
 """Splits against per-user loops, and the leakage count against planted leaks."""
 
+import itertools
 from dataclasses import replace
 
 import numpy as np
@@ -12,10 +13,15 @@ from graphcl.errors import DataError
 from recsys.data import (
     Interactions,
     InteractionSplit,
+    audit,
+    first_targets,
     from_ids,
+    global_time,
     leakage,
     leave_one_out,
+    ordered_ratio_per_user,
     random_ratio_per_user,
+    trained_on_the_future,
 )
 
 lengths_strategy = st.lists(st.integers(0, 25), min_size=1, max_size=8).filter(any)
@@ -108,3 +114,82 @@ def test_a_repeated_item_may_be_target_and_history() -> None:
     split = leave_one_out(from_ids(["a"] * 4, ["x", "y", "z", "x"]))
     assert leakage(split)["train-test"] == 1
     assert parts_of(split, 0) == ([0, 1], [2], [0])
+
+
+@given(lengths_strategy)
+@settings(max_examples=40, deadline=None)
+def test_ordered_ratio_cuts_at_the_end(lengths: list[int]) -> None:
+    log = log_of(lengths)
+    split = ordered_ratio_per_user(log)
+    sizes = random_ratio_per_user(log, seed=0)
+    for user in range(len(lengths)):
+        train, validation, test = parts_of(split, user)
+        assert train + validation + test == log.history(user).tolist()
+        assert [len(validation), len(test)] == [len(part) for part in parts_of(sizes, user)[1:]]
+    assert set(leakage(split).values()) == {0}
+
+
+def mixed_log(count: int = 60, moments: int = 1000) -> Interactions:
+    random = np.random.default_rng(0)
+    return Interactions.from_indices(
+        random.integers(0, 7, count),
+        random.integers(0, 30, count),
+        times=random.integers(0, moments, count),
+        num_users=8,
+    )
+
+
+@pytest.mark.parametrize("moments", [1000, 5, 2])
+def test_global_time_keeps_the_future_out(moments: int) -> None:
+    log = mixed_log(moments=moments)
+    split = global_time(log, (0.6, 0.2, 0.2))
+    parts = (split.train, split.validation, split.test)
+    assert sum(len(part) for part in parts) == len(log)
+    filled = [part.times for part in parts if len(part)]
+    for before, after in itertools.pairwise(filled):
+        assert before.max() < after.min()
+    assert trained_on_the_future(split) == 0
+    assert leakage(split)["time"] == 0
+    assert trained_on_the_future(leave_one_out(mixed_log())) > 0
+    if moments == 1000:
+        assert [len(part) for part in parts] == [36, 12, 12]
+
+
+def test_first_targets_are_what_follows_the_history() -> None:
+    split = global_time(mixed_log(), (0.6, 0.2, 0.2))
+    first = first_targets(split)
+    for user in range(8):
+        for whole, one in ((split.validation, first.validation), (split.test, first.test)):
+            assert one.history(user).tolist() == whole.history(user).tolist()[:1]
+    assert first.history is split.history
+
+
+def test_global_time_refuses_what_has_no_order() -> None:
+    log = log_of([3, 4])
+    with pytest.raises(DataError, match="needs the time"):
+        global_time(replace(log, times=None))
+    with pytest.raises(DataError, match="different times"):
+        global_time(replace(log, times=torch.zeros(7)))
+    with pytest.raises(DataError, match="fractions"):
+        global_time(log, (0.5, 0.1, 0.1))
+
+
+def test_audit_counts_by_the_definition() -> None:
+    rows = [
+        ("a", "x", 1),
+        ("a", "y", 1),
+        ("a", "x", 1),
+        ("a", "x", 2),
+        ("b", "x", 1),
+        ("c", "z", 0),
+    ]
+    users, items, times = zip(*rows, strict=True)
+    log = from_ids(users, items, times=times)
+    assert audit(log) == {
+        "repeated_events": 1, "repeated_pairs": 2, "equal_times": 2, "users_below_three": 2,
+    }  # fmt: skip
+    untimed = from_ids(["a", "a", "a", "b"], ["x", "x", "y", "y"])
+    assert audit(untimed) == {
+        "repeated_events": 1, "repeated_pairs": 1, "equal_times": 0, "users_below_three": 1,
+    }  # fmt: skip
+    assert set(audit(untimed.select(torch.zeros(4, dtype=torch.bool))).values()) == {0}

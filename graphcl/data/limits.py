@@ -1,0 +1,52 @@
+"""Refuse files that would unpack to far more than they are, before they do.
+
+A kilobyte of zeros-to-be can stand for gigabytes; such a file is an attack or an accident, and
+both end better in a sentence than in a machine without memory.
+"""
+
+from __future__ import annotations
+
+import os
+import zipfile
+from pathlib import Path
+
+from graphcl.errors import DataError
+
+HARMLESS_BYTES = 256 << 20
+"""An archive that unpacks to less is fine, however well it is packed."""
+
+LARGEST_RATIO = 500
+"""Feature matrices of mostly zeros pack to a two-hundredth; deflate's limit is about 1000."""
+
+
+def check_unpacked(path: Path) -> None:
+    """Refuse a zip archive that unpacks to very much more than it is; other files pass.
+
+    Raises:
+        DataError: it does.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            total = sum(member.file_size for member in archive.infolist())
+        size = path.stat().st_size
+    except (OSError, ValueError, EOFError, NotImplementedError, zipfile.BadZipFile):
+        return  # the reader of the file says what is wrong with it
+    if total > max(HARMLESS_BYTES, LARGEST_RATIO * size):
+        raise DataError(
+            f"'{path}' has {size} bytes and would unpack to {total}, more than {LARGEST_RATIO} "
+            "times as many; it is refused"
+        )
+
+
+def check_memory(origin: str, needed: int) -> None:
+    """Refuse an array that this machine could not hold.
+
+    Raises:
+        DataError: it needs more bytes than the machine has memory.
+    """
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if needed > memory:
+        raise DataError(
+            f"{origin} would take {needed / 2**30:.0f} GiB as a dense array; "
+            f"this machine has {memory / 2**30:.0f} GiB"
+        )

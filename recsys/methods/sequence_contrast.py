@@ -1,0 +1,88 @@
+"""What contrastive sequence methods share: the anchors of a step and the loss of two views."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from graphcl.config import tunable
+from graphcl.kernels.contrast import contrast, log_add_exp
+from recsys.data.batches import SequenceBatch
+from recsys.data.interactions import Interactions
+from recsys.methods.sequential import SequentialRecommender, TransformerConfig
+from recsys.views import Subsequences
+
+
+def paired_info_nce(
+    first: Tensor, second: Tensor, temperature: float, labels: Tensor | None = None
+) -> Tensor:
+    r"""InfoNCE over the 2B rows of two views, by dot products, without false negatives.
+
+    .. math::
+        \frac{1}{2B} \sum_a -\log
+            \frac{e^{l_{a,p(a)}}}{e^{l_{a,p(a)}} + \sum_{c \in N(a)} e^{l_{ac}}}
+
+    with l the dot product over the temperature and p(a) the other view of row a. N(a) is every
+    other row but p(a) or, with `labels`, every row of another label: rows that share a's label
+    are suspected to be alike (the false-negative mask of ICLRec and ICSRec).
+
+    Args:
+        first, second: (B, d) representations, un-normalised; row i of both are a pair.
+        temperature: above 0.
+        labels: None, or integers (B,).
+
+    Returns:
+        0-d mean; 0 without rows.
+    """
+    count = len(first)
+    rows = torch.cat([first, second])
+    place = torch.arange(2 * count, device=rows.device)
+    partner = (place + count) % max(2 * count, 1)
+    ids = None if labels is None else labels.repeat(2)
+    # With ids, rows of the same label exclude each other, the row itself and its partner too.
+    output = contrast(rows, scale=1.0 / temperature, positive=partner, row_ids=ids, decoupled=True)
+    denominator = log_add_exp(output.denominator, output.positive)
+    return (denominator - output.positive).sum() / max(2 * count, 1)
+
+
+class ContrastiveConfig(TransformerConfig):
+    """Settings of sequence methods with a contrastive part."""
+
+    contrast_weight: float = tunable(0.1, low=0.01, high=0.5, log=True, ge=0)
+    temperature: float = tunable(1.0, low=0.05, high=2.0, log=True, ge=1e-3, le=10)
+    anchors: int = tunable(256, choices=[128, 256, 512], ge=2)
+    """Subsequences contrasted in a step, drawn from all positions of the batch."""
+
+
+class ContrastiveSequential(SequentialRecommender):
+    """Base of the methods that contrast subsequences beside predicting the next item."""
+
+    config: Any
+
+    def __init__(self, config: ContrastiveConfig, data: Interactions) -> None:
+        super().__init__(config, data)
+        self.subsequences = Subsequences(
+            data.items, data.offsets, config.max_length, padding=self.encoder.padding_id
+        )
+
+    def anchors(self, batch: SequenceBatch, generator: torch.Generator) -> Tensor:
+        """Up to `config.anchors` positions of the batch, int64, drawn without replacement."""
+        count = len(batch.places)
+        order = torch.randperm(count, generator=generator, device=generator.device)
+        return order[: self.config.anchors].to(batch.places.device)
+
+    def hidden(self, batch: SequenceBatch) -> Tensor:
+        """The states (T, d) at the real positions; a position's state is that of its prefix."""
+        states: Tensor = self.encoder(batch.items, batch.lengths)[batch.real]
+        return states
+
+    @torch.no_grad()
+    def all_states(self, generator: torch.Generator) -> Tensor:
+        """The states (T, d) of all positions, without dropout."""
+        training = self.training
+        self.eval()
+        states = torch.cat([self.hidden(batch) for batch in self._batches.epoch(generator)])
+        self.train(training)
+        return states

@@ -1,0 +1,60 @@
+"""Checks of what a caller hands to a sequence view; each raises one sentence."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from graphcl.errors import ArgumentError
+
+
+def check_sequences(items: Tensor, lengths: Tensor) -> None:
+    """Integers (B, L) and (B,), on one device. Values are not read: that would stall a GPU."""
+    if items.dim() != 2 or lengths.shape != items.shape[:1]:
+        raise ArgumentError(
+            "items must be (B, L) and lengths (B,) "
+            f"(got {tuple(items.shape)} and {tuple(lengths.shape)})"
+        )
+    for name, tensor in (("items", items), ("lengths", lengths)):
+        if tensor.is_floating_point() or tensor.dtype == torch.bool or tensor.is_complex():
+            raise ArgumentError(f"{name} must hold integers (got {tensor.dtype})")
+    if items.device != lengths.device:
+        raise ArgumentError(
+            f"items and lengths must be on one device (got {items.device} and {lengths.device})"
+        )
+
+
+def check_rate(name: str, rate: float) -> float:
+    """`rate` as a float in [0, 1]; NaN and booleans are refused."""
+    if isinstance(rate, bool) or not isinstance(rate, (int, float)) or not 0 <= rate <= 1:
+        raise ArgumentError(f"{name} must be a number in [0, 1] (got {rate!r})")
+    return float(rate)
+
+
+def check_count(name: str, count: int, least: int = 1) -> int:
+    """A whole number of at least `least`."""
+    if isinstance(count, bool) or not isinstance(count, int) or count < least:
+        raise ArgumentError(f"{name} must be a whole number of at least {least} (got {count!r})")
+    return count
+
+
+def check_histories(items: Tensor, offsets: Tensor) -> None:
+    """Flat integers (N,) and ascending offsets (users + 1,) from 0 to N."""
+    for name, tensor in (("items", items), ("offsets", offsets)):
+        if tensor.dim() != 1 or tensor.is_floating_point() or tensor.dtype == torch.bool:
+            raise ArgumentError(
+                f"{name} must be integers of one dimension "
+                f"(got {tensor.dtype} of shape {tuple(tensor.shape)})"
+            )
+    good = (
+        len(offsets) > 0
+        and int(offsets[0]) == 0
+        and int(offsets[-1]) == len(items)
+        and bool((offsets.diff() >= 0).all())
+    )
+    if not good:
+        ends = (int(offsets[0]), int(offsets[-1])) if len(offsets) else ()
+        raise ArgumentError(
+            f"offsets must ascend from 0 to the number of items, {len(items)} "
+            f"(got {len(offsets)} of them, with ends {ends})"
+        )

@@ -1,0 +1,249 @@
+"""`graphcl tune` in one process: what it chooses by, what it writes, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import numpy as np
+import optuna
+import pytest
+import yaml
+
+from graphcl.app.main import main
+from graphcl.evaluate.contract import Sealed
+from recsys.evaluate.ranking import Ranking
+
+SMOKE = ["--set", "epochs=2", "--set", "evaluate_every=1", "--set", "batch_size=512"]
+
+
+@pytest.fixture
+def command(monkeypatch, capsys):
+    """Calls `graphcl ...`; returns exit code, output and error text."""
+
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["graphcl", *map(str, arguments)])
+        try:
+            main()
+            code = 0
+        except SystemExit as stop:
+            code = stop.code or 0
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return call
+
+
+@pytest.fixture
+def slow_start(tmp_path):
+    """A log of 100 items, and a config whose learning rate is far too small for it."""
+    random = np.random.default_rng(0)
+    rows = [
+        f"{user},{item + 50 * (user % 2)}"
+        for user in range(40)
+        for item in random.permutation(50)[:10]
+    ]
+    log, config = tmp_path / "log.csv", tmp_path / "start.yaml"
+    log.write_text("user,item\n" + "\n".join(rows))
+    config.write_text(
+        f"method: lightgcn\ndataset: {log}\nsettings: {{learning_rate: 1.0e-7, dimension: 8}}\n"
+    )
+    return [log, "--config", config, "--search", "learning_rate", "--search", "layers"]
+
+
+def stored(out, name=None):
+    storage = f"sqlite:///{out / 'study.db'}"
+    name = name or optuna.get_all_study_names(storage)[0]
+    return optuna.load_study(study_name=name, storage=storage)
+
+
+def test_the_best_by_validation_is_written_as_a_config_and_tested_once(command, tiny_log, tmp_path):
+    out = tmp_path / "tune"
+    tune = ["tune", "lightgcn", tiny_log, "--trials", 4, "--out", out, *SMOKE]
+    code, printed, error = command(*tune)
+    assert code == 0, error
+    assert printed.count("test recall@20") == 1
+    best = yaml.safe_load((out / "best.yaml").read_text())
+    trials = stored(out).trials
+    values = [trial.value for trial in trials]
+    assert len(values) == 4
+    assert best["tuned"]["validation"]["recall@20"] == round(max(values), 6)
+    assert best["tuned"]["started_from"] == values[0]
+    assert best["tuned"]["trials"] == {"complete": 4, "pruned": 0}
+    assert best["tuned"]["trial"] == values.index(max(values))
+    assert "learning_rate" in best["tuned"]["search"]
+    assert not {"epochs", "batch_size"} & best["tuned"]["search"].keys()
+    chosen = trials[best["tuned"]["trial"]].params
+    assert {key: best["settings"][key] for key in chosen} == chosen
+    result = json.loads((out / "best" / "result.json").read_text())
+    assert result["settings"] == best["settings"]
+    assert result["validation"]["recall@20"]["mean"] == max(values)
+    assert not (out / "trials").exists()
+
+    # The same command has nothing left to do, and does not test again.
+    before = (out / "best" / "checkpoints" / "seed-0" / "result.json").stat().st_mtime_ns
+    assert command(*tune)[0] == 0
+    assert len(stored(out).trials) == 4
+    assert (out / "best" / "checkpoints" / "seed-0" / "result.json").stat().st_mtime_ns == before
+
+    code, _, error = command(
+        "run", "lightgcn", tiny_log, "--config", out / "best.yaml", "--out", tmp_path / "run"
+    )
+    assert code == 0, error
+    again = json.loads((tmp_path / "run" / "result.json").read_text())
+    assert again["metrics"] == result["metrics"]
+
+
+def test_the_test_split_is_never_read_while_tuning(command, tiny_log, tmp_path, monkeypatch):
+    def refuse(*arguments):
+        raise AssertionError("the test split was read")
+
+    monkeypatch.setattr(Sealed, "open", refuse)
+    monkeypatch.setattr(Sealed, "opened", refuse)
+    monkeypatch.setattr(Ranking, "test", refuse)
+    tune = ["tune", "lightgcn", tiny_log, "--out", tmp_path / "a", *SMOKE]
+    assert command(*tune, "--trials", 2, "--seeds", 2, "--no-test")[0] == 0
+    # Only the final run does; without the refusal above this command would succeed.
+    with pytest.raises(AssertionError, match="was read"):
+        command(*tune, "--trials", 2, "--seeds", 2)
+
+
+def test_a_study_that_goes_on_is_the_uninterrupted_one(command, tiny_log, tmp_path):
+    tune = ["tune", "lightgcn", tiny_log, "--no-test", *SMOKE]
+    assert command(*tune, "--trials", 8, "--out", tmp_path / "whole")[0] == 0
+    for trials in (3, 6, 8):
+        assert command(*tune, "--trials", trials, "--out", tmp_path / "parts")[0] == 0
+    whole, parts = stored(tmp_path / "whole").trials, stored(tmp_path / "parts").trials
+    assert [(t.params, t.value) for t in whole] == [(t.params, t.value) for t in parts]
+    assert len({str(t.params) for t in whole}) == 8
+
+
+def test_an_interrupted_trial_is_tried_again(command, tiny_log, tmp_path, monkeypatch):
+    from graphcl.train.loop import Trainer
+
+    fit = Trainer.fit
+
+    def interrupted(self):
+        raise KeyboardInterrupt
+
+    tune = ["tune", "lightgcn", tiny_log, "--no-test", "--out", tmp_path, "--trials", 2, *SMOKE]
+    monkeypatch.setattr(Trainer, "fit", interrupted)
+    code, _, text = command(*tune)
+    assert (code, "same command" in text) == (130, True)
+    monkeypatch.setattr(Trainer, "fit", fit)
+    assert command(*tune)[0] == 0
+    trials = stored(tmp_path).trials
+    assert [trial.state.name for trial in trials] == ["FAIL", "COMPLETE", "COMPLETE"]
+    assert trials[1].params == trials[0].params
+
+
+def test_settings_that_diverge_or_cannot_be_are_results_too(command, tiny_log, tmp_path):
+    code, printed, error = command(
+        "tune", "sasrec", tiny_log, "--no-test", "--out", tmp_path, "--trials", 3,
+        "--set", "epochs=1", "--set", "evaluate_every=1", "--set", "dimension=8",
+        "--search", "heads=[2, 3]",
+    )  # fmt: skip
+    assert code == 0, error
+    states = {trial.params["heads"]: trial for trial in stored(tmp_path).trials}
+    assert states[2].state.name == "COMPLETE"
+    if 3 in states:
+        assert states[3].state.name == "PRUNED"
+        assert "heads" in states[3].user_attrs["reason"]
+        assert "not possible" in printed
+    code, printed, error = command(
+        "tune", "lightgcn", tiny_log, "--no-test", "--out", tmp_path / "b", "--trials", 3,
+        *SMOKE, "--search", "learning_rate=[1e30]",
+    )  # fmt: skip
+    assert code == 0, error
+    diverged = [t for t in stored(tmp_path / "b").trials if t.params["learning_rate"] == 1e30]
+    assert all(trial.state.name == "PRUNED" for trial in diverged)
+
+
+def test_bad_trials_are_pruned_after_the_warm_up_only(command, slow_start, tmp_path):
+    tune = [
+        "tune", "lightgcn", *slow_start, "--no-test", "--trials", 12, "--set", "epochs=8",
+        "--set", "evaluate_every=1", "--set", "batch_size=64",
+    ]  # fmt: skip
+    code, _, text = command(*tune, "--warmup", 3, "--out", tmp_path / "a")
+    assert code == 0, text
+    pruned = [t for t in stored(tmp_path / "a").trials if t.state.name == "PRUNED"]
+    assert pruned
+    assert all(3 <= trial.last_step < 8 for trial in pruned)
+    assert command(*tune, "--warmup", 8, "--out", tmp_path / "b")[0] == 0
+    assert not [t for t in stored(tmp_path / "b").trials if t.state.name == "PRUNED"]
+
+
+def test_time_is_a_limit_too(command, tiny_log, tmp_path):
+    tune = ["tune", "lightgcn", tiny_log, "--out", tmp_path / "out", *SMOKE]
+    code, printed, _ = command(*tune, "--trials", 10_000, "--timeout", 0.5)
+    assert code == 0
+    assert "the same command goes on" in printed
+    assert not (tmp_path / "out" / "best").exists()
+    before = len(stored(tmp_path / "out").trials)
+    assert 0 < before < 10_000
+    # Without a number of trials the time alone ends the study, so it is tested.
+    assert command(*tune, "--timeout", 0.5)[0] == 0
+    assert len(stored(tmp_path / "out").trials) > before
+    assert (tmp_path / "out" / "best" / "result.json").exists()
+
+
+@pytest.mark.parametrize("storage", ["study.journal", "sqlite:///mine.db"])
+def test_other_storages(command, tiny_log, tmp_path, monkeypatch, storage):
+    monkeypatch.chdir(tmp_path)
+    tune = ["tune", "lightgcn", tiny_log, "--no-test", "--trials", 2, *SMOKE]
+    assert command(*tune, "--storage", storage, "--study", "mine")[0] == 0
+    assert (tmp_path / "runs" / "tune" / "mine" / "best.yaml").exists()
+    assert not (tmp_path / "runs" / "tune" / "mine" / "study.db").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["lightgcx", "LOG"], ["'lightgcx'", "'lightgcn'"]),
+        (["lightgcn", "ml-100"], ["'ml-100'", "'ml-100k'"]),
+        (["lightgcn", "LOG", "--search", "layer"], ["'layer'", "'layers'"]),
+        (["lightgcn", "LOG", "--set", "layer=3"], ["'layer'", "'layers'"]),
+        (["lightgcn", "LOG", "--search", "layers=9..2"], ["LOW below HIGH"]),
+        (["lightgcn", "LOG", "--storage", "x.csv"], ["--storage", "'x.csv'"]),
+        (["lightgcn", "LOG", "--trials", "0"], ["--trials"]),
+        (["lightgcn", "LOG", "--set", "evaluate_every=0"], ["evaluate_every"]),
+        (["grace", "GRAPH", "--protocol", "grace-10-90"], ["validation", "random-10-10-80"]),
+        (["grace", "GRAPH", "--set", "dimension=0"], ["'dimension'", "got 0"]),
+    ],
+)
+def test_mistakes_are_one_sentence_and_leave_nothing(
+    command, tiny_log, tiny_graph, tmp_path, monkeypatch, arguments, words
+):
+    monkeypatch.chdir(tmp_path)
+    places = {"LOG": tiny_log, "GRAPH": tiny_graph}
+    code, _, text = command("tune", *(places.get(word, word) for word in arguments))
+    assert code == 2, text
+    assert text.startswith("error: ")
+    assert text.count("\n") == 1, text
+    for word in words:
+        assert word in text, text
+    assert not any(tmp_path.iterdir()), "nothing half-written"
+
+
+def test_a_folder_is_tested_once_whatever_comes_after(command, slow_start, tmp_path):
+    out = tmp_path / "out"
+    tune = ["tune", "lightgcn", *slow_start, "--out", out, *SMOKE]
+    assert command(*tune, "--trials", 1)[0] == 0
+    first = (out / "best" / "result.json").read_bytes()
+    code, _, text = command(*tune, "--trials", 8)
+    best = yaml.safe_load((out / "best.yaml").read_text())
+    assert best["tuned"]["trial"] > 0
+    assert best["tuned"]["validation"]["recall@20"] > best["tuned"]["started_from"]
+    assert code == 2
+    assert "a test opens once" in text
+    assert "--study" in text
+    assert (out / "best" / "result.json").read_bytes() == first
+
+
+def test_another_search_in_the_same_study_is_refused(command, tiny_log, tmp_path):
+    tune = ["tune", "lightgcn", tiny_log, "--no-test", "--trials", 1, "--out", tmp_path, *SMOKE]
+    assert command(*tune)[0] == 0
+    code, _, text = command(*tune, "--search", "layers")
+    assert code == 2
+    assert "searches something else" in text
+    assert "search.learning_rate was" in text

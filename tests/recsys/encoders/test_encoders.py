@@ -1,0 +1,134 @@
+"""What every sequence encoder promises: prefixes equal the packed pass, padding has no say."""
+
+import pytest
+import torch
+
+from graphcl.errors import ArgumentError
+from recsys.encoders import GRU4RecEncoder, SASRecEncoder, SequenceEncoder
+
+ITEMS = 30
+KINDS = {
+    "sasrec": lambda **more: SASRecEncoder(ITEMS, 16, max_length=12, **more),
+    "gelu-post": lambda **more: SASRecEncoder(
+        ITEMS, 16, max_length=12, norm="post", activation="gelu", **more
+    ),
+    "ligr": lambda **more: SASRecEncoder(ITEMS, 16, max_length=12, gated=True, **more),
+    "gru4rec": lambda **more: GRU4RecEncoder(ITEMS, 16, max_length=12, **more),
+    "gru4rec-deep": lambda **more: GRU4RecEncoder(ITEMS, 16, layers=2, hidden=9, **more),
+}
+every = pytest.mark.parametrize("kind", KINDS)
+
+
+def build(kind: str, **more: object) -> SequenceEncoder:
+    torch.manual_seed(0)
+    model = KINDS[kind](dropout=0.0, **more).double().eval()
+    # Larger than the initialisation, so that nothing is nearly linear or uniform.
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(torch.randn_like(parameter), alpha=0.3)
+        model.items.weight[model.padding_id].zero_()
+    return model
+
+
+def sequences() -> tuple[torch.Tensor, torch.Tensor]:
+    items = torch.randint(0, ITEMS, (5, 12), generator=torch.Generator().manual_seed(1))
+    return items, torch.tensor([12, 7, 1, 10, 0])
+
+
+@every
+def test_prefixes_equal_the_packed_pass(kind: str) -> None:
+    model = build(kind)
+    items, lengths = sequences()
+    packed = model(items, lengths)
+    for length in range(1, 13):
+        rows = lengths >= length
+        stop = torch.full((int(rows.sum()),), length)
+        prefix = model(items[rows, :length], stop)
+        torch.testing.assert_close(prefix, packed[rows, :length], rtol=0, atol=1e-12)
+
+
+@every
+def test_padding_has_no_say_and_last_is_the_last_state(kind: str) -> None:
+    model = build(kind)
+    items, lengths = sequences()
+    padding = torch.arange(12) >= lengths[:, None]
+    one = model(items.masked_fill(padding, model.padding_id), lengths)
+    assert torch.equal(one, model(items.masked_fill(padding, 5), lengths))
+    assert one[padding].abs().max() == 0
+    last = model.last(items, lengths)
+    for row, length in enumerate(lengths.tolist()):
+        expected = one[row, length - 1] if length else torch.zeros(16, dtype=torch.float64)
+        assert torch.equal(last[row], expected)
+
+
+@every
+def test_further_tokens_are_inputs_only(kind: str) -> None:
+    model = build(kind, tokens=2)
+    assert model.mask_id == ITEMS + 1
+    assert model.item_table.shape == (ITEMS, 16)
+    items, lengths = sequences()
+    items = items.clone()
+    items[:, 3] = model.mask_id + 1
+    assert model(items, lengths).isfinite().all()
+    with pytest.raises(ArgumentError, match="tokens"):
+        _ = build(kind).mask_id
+
+
+@every
+def test_gradient_reaches_everything(kind: str) -> None:
+    model = build(kind)
+    model(*sequences()).square().sum().backward()
+    for name, parameter in model.named_parameters():
+        assert parameter.grad is not None, name
+        assert parameter.grad.abs().max() > 0, name
+
+
+@every
+def test_no_rows(kind: str) -> None:
+    model = build(kind)
+    none = torch.zeros(0, 4, dtype=torch.long)
+    assert model(none, none[:, 0]).shape == (0, 4, 16)
+
+
+def test_both_sides_see_the_future_but_no_padding() -> None:
+    torch.manual_seed(0)
+    model = SASRecEncoder(ITEMS, 16, max_length=12, causal=False, dropout=0.0).double().eval()
+    items, lengths = sequences()
+    padding = torch.arange(12) >= lengths[:, None]
+    seen = model(items, lengths)
+    assert seen.isfinite().all()
+    assert torch.equal(seen, model(items.masked_fill(padding, 3), lengths))
+    changed = items.clone()
+    changed[0, 11] = (changed[0, 11] + 1) % ITEMS
+    assert not torch.equal(seen[0, 0], model(changed, lengths)[0, 0])
+    short = model(items[1:2, :7], lengths[1:2])
+    torch.testing.assert_close(short[0], seen[1, :7], rtol=0, atol=1e-12)
+
+
+def test_the_gate_is_the_formula() -> None:
+    model = build("ligr")
+    block = model.blocks[0]
+    x = torch.randn(2, 5, 16, dtype=torch.float64)
+    attended = block._attend(block.attention_norm(x), None)
+    first = x + torch.sigmoid(block.attention_gate(x)) * attended
+    inner = block.feed_forward_norm(first)
+    swish = torch.nn.functional.silu(block.swish(inner)) * block.expand(inner)
+    expected = first + torch.sigmoid(block.feed_forward_gate(first)) * block.contract(swish)
+    torch.testing.assert_close(block(x), expected)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: GRU4RecEncoder(0), "num_items"),
+        (lambda: GRU4RecEncoder(3, hidden=0), "hidden"),
+        (lambda: GRU4RecEncoder(3, tokens=-1), "tokens"),
+        (lambda: SASRecEncoder(3, activation="tanh"), "activation"),
+        (lambda: SASRecEncoder(3, gated=True, norm="post"), "gated"),
+        (lambda: build("gru4rec")(torch.zeros(1, 13).long(), torch.ones(1)), "max_length=12"),
+        (lambda: build("gru4rec")(torch.zeros(3).long(), torch.ones(3)), "items must be"),
+    ],
+)
+def test_refusals(make, message: str) -> None:
+    with pytest.raises(ArgumentError, match=message):
+        make()

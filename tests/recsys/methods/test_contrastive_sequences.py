@@ -1,0 +1,136 @@
+"""The contrastive parts of the sequence methods, against loops over single numbers."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from graphcl.config import configure
+from graphcl.train.seeds import seed_everything
+from recsys.data.interactions import Interactions
+from recsys.data.load import load_interactions
+from recsys.methods.cl4srec import CL4SRec
+from recsys.methods.duorec import DuoRec
+from recsys.methods.iclrec import ICLRec
+from recsys.methods.icsrec import ICSRec
+from recsys.methods.sequence_contrast import paired_info_nce
+
+
+def by_definition(
+    first: torch.Tensor, second: torch.Tensor, temperature: float, labels: list[int] | None
+) -> float:
+    rows = [*first.tolist(), *second.tolist()]
+    count, total = len(rows), 0.0
+    for a in range(count):
+        partner = (a + count // 2) % count
+        logits = {
+            c: sum(x * y for x, y in zip(rows[a], rows[c], strict=True)) / temperature
+            for c in range(count)
+        }
+        kept = [logits[partner]]
+        for c in range(count):
+            if c in (a, partner):
+                continue
+            alike = labels is not None and labels[a % len(labels)] == labels[c % len(labels)]
+            if not alike:
+                kept.append(logits[c])
+        top = max(kept)
+        total += top + math.log(sum(math.exp(value - top) for value in kept)) - logits[partner]
+    return total / count
+
+
+@pytest.mark.parametrize("labels", [None, [0, 1, 0, 2, 1], [3, 3, 3, 3, 3]])
+@pytest.mark.parametrize("temperature", [0.05, 1.0])
+def test_paired_info_nce(labels: list[int] | None, temperature: float) -> None:
+    generator = torch.Generator().manual_seed(0)
+    first, second = torch.randn(2, 5, 4, generator=generator, dtype=torch.float64)
+    given = None if labels is None else torch.tensor(labels)
+    value = paired_info_nce(first, second, temperature, given)
+    assert float(value) == pytest.approx(
+        by_definition(first, second, temperature, labels), abs=1e-10
+    )
+    first.requires_grad_()
+    assert torch.autograd.gradcheck(
+        lambda rows: paired_info_nce(rows, second, temperature, given), first
+    )
+
+
+def test_no_rows_are_no_loss() -> None:
+    empty = torch.empty(0, 3, requires_grad=True)
+    assert paired_info_nce(empty, empty, 1.0).item() == 0.0
+
+
+@pytest.fixture
+def log(tiny_log) -> Interactions:
+    return load_interactions(str(tiny_log))
+
+
+def made(method: type, log: Interactions, **settings: object):
+    generator = seed_everything(0)
+    settings = {"dimension": 8, "layers": 1, "max_length": 6, "anchors": 64, **settings}
+    return method(configure(method.Config, settings), log), generator
+
+
+@pytest.mark.parametrize("method", [CL4SRec, DuoRec, ICLRec, ICSRec])
+def test_anchors_are_positions_with_their_own_prefix(method, log: Interactions) -> None:
+    model, generator = made(method, log)
+    batch = next(iter(model.batches(generator)))
+    chosen = model.anchors(batch, generator)
+    assert len(chosen) == min(64, len(batch.targets)) == len(set(chosen.tolist()))
+    rows = model.subsequences.row_at[batch.places[chosen]]
+    assert (rows >= 0).all()
+    assert torch.equal(model.subsequences.targets[rows], batch.targets[chosen])
+
+
+def test_state_of_a_position_is_that_of_its_prefix(log: Interactions) -> None:
+    model, generator = made(DuoRec, log, max_length=20)
+    model.eval()
+    batch = next(iter(model.batches(generator)))
+    states = model.hidden(batch)
+    rows = model.subsequences.row_at[batch.places]
+    prefixes = model.encoder.last(*model.subsequences.gather(rows))
+    torch.testing.assert_close(states, prefixes, rtol=1e-4, atol=1e-5)
+
+
+def test_mates_share_the_next_item(log: Interactions) -> None:
+    for positive in ("random", "last"):
+        model, generator = made(ICSRec, log, positive=positive, intents=4)
+        batch = next(iter(model.batches(generator)))
+        rows = model.subsequences.row_at[batch.places]
+        items, lengths = model.mates(batch.places, batch.targets, generator)
+        own, own_lengths = model.subsequences.gather(rows)
+        groups = model.same_target.group_sizes(batch.targets)
+        for i in range(len(rows)):
+            mate = items[i, : lengths[i]].tolist()
+            same = {
+                tuple(model.subsequences.gather(torch.tensor([r]))[0][0, :n].tolist())
+                for r, n in zip(
+                    torch.nonzero(model.subsequences.targets == batch.targets[i]).flatten(),
+                    model.subsequences.lengths[model.subsequences.targets == batch.targets[i]],
+                    strict=True,
+                )
+            }
+            assert tuple(mate) in same
+            if groups[i] == 1:
+                assert mate == own[i, : own_lengths[i]].tolist()
+
+
+@pytest.mark.parametrize("method", [ICLRec, ICSRec])
+def test_prototypes_are_fitted_before_an_epoch(method, log: Interactions) -> None:
+    model, generator = made(method, log, intents=3)
+    assert not bool(model.prototypes.fitted)
+    model.epoch_start(1, generator)
+    assert bool(model.prototypes.fitted)
+    assert model.training
+    parts = model.loss(next(iter(model.batches(generator))), generator)
+    assert all(torch.isfinite(part) for part in parts.values())
+    assert model.prototypes.centroids.grad is None
+
+
+def test_weights_of_zero_leave_the_next_item_loss(log: Interactions) -> None:
+    model, generator = made(ICSRec, log, contrast_weight=0.0, fine_weight=0.0, intents=3)
+    model.epoch_start(1, generator)
+    parts = model.loss(next(iter(model.batches(generator))), generator)
+    assert torch.equal(parts["total"], parts["cross_entropy"])

@@ -1,0 +1,181 @@
+"""The index of subsequences and the views that draw from it."""
+
+import pytest
+import torch
+
+from graphcl.errors import ArgumentError
+from recsys.views import Prototypes, SameTargetSubsequences, SemanticNeighbours, Subsequences
+
+HISTORIES = [[3, 1, 4, 1, 5, 9, 2, 6], [], [5], [3, 5, 1], [1, 5, 4, 1]]
+
+
+def flat():
+    items = torch.tensor([item for history in HISTORIES for item in history])
+    return items, torch.tensor([0] + [len(h) for h in HISTORIES]).cumsum(0)
+
+
+def expected_rows(max_length: int, min_length: int = 1):
+    return [
+        (user, history[max(0, end - max_length) : end], history[end])
+        for user, history in enumerate(HISTORIES)
+        for end in range(min_length, len(history))
+    ]
+
+
+@pytest.mark.parametrize("max_length", [1, 3, 50])
+@pytest.mark.parametrize("min_length", [1, 3])
+def test_rows_are_all_prefixes_cut_to_the_window(max_length, min_length):
+    if min_length > max_length:
+        with pytest.raises(ArgumentError, match="min_length"):
+            Subsequences(*flat(), max_length, min_length=min_length)
+        return
+    rows = Subsequences(*flat(), max_length, min_length=min_length, padding=77)
+    expected = expected_rows(max_length, min_length)
+    assert len(rows) == len(expected)
+    items, lengths = rows.gather(torch.arange(len(rows)))
+    for row, (user, before, target) in enumerate(expected):
+        assert int(rows.users[row]) == user
+        assert items[row, : int(lengths[row])].tolist() == before
+        assert (items[row, int(lengths[row]) :] == 77).all()
+        assert int(rows.targets[row]) == target
+    places = torch.nonzero(rows.row_at >= 0).flatten()
+    assert torch.equal(rows.row_at[places], torch.arange(len(rows)))
+    assert torch.equal(rows.items[places], rows.targets)
+
+
+def test_last_rows_and_mean_embeddings():
+    rows = Subsequences(*flat(), 3)
+    assert rows.users[rows.last_rows()].tolist() == [0, 3, 4]
+    embedding = torch.randn(10, 4, dtype=torch.float64)
+    items, lengths = rows.gather(torch.arange(len(rows)))
+    for row, mean in enumerate(rows.mean_embedding(embedding)):
+        torch.testing.assert_close(mean, embedding[items[row, : int(lengths[row])]].mean(0))
+
+
+def test_no_history_at_all():
+    rows = Subsequences(torch.zeros(0, dtype=torch.long), torch.zeros(3, dtype=torch.long), 5)
+    assert len(rows) == 0
+    view = SameTargetSubsequences(rows)
+    items, lengths = view(torch.tensor([[4]]), torch.tensor([1]), targets=torch.tensor([2]))
+    assert items.tolist() == [[4]]
+    assert lengths.tolist() == [1]
+
+
+def test_the_draw_is_uniform_over_the_group_without_the_row_itself():
+    view = SameTargetSubsequences(*flat(), 50)
+    targets = view.subsequences.targets
+    for row in range(len(targets)):
+        group = [other for other in range(len(targets)) if targets[other] == targets[row]]
+        group.remove(row)
+        many = torch.full((1500,), row)
+        drawn = view.draw(targets[many], many, torch.Generator().manual_seed(row))
+        if not group:
+            assert (drawn == -1).all()
+            continue
+        share = torch.bincount(drawn, minlength=len(targets)) / 1500
+        assert share[group].sum() == 1
+        assert ((share[group] - 1 / len(group)).abs() < 0.06).all()
+
+
+def test_without_row_numbers_the_whole_group_is_drawn():
+    view = SameTargetSubsequences(*flat(), 50)
+    drawn = view.draw(torch.full((3000,), 1), generator=torch.Generator().manual_seed(0))
+    group = torch.nonzero(view.subsequences.targets == 1).flatten()
+    assert set(drawn.tolist()) == set(group.tolist())
+    assert view.group_sizes(torch.tensor([1, 8, 1000, -1])).tolist() == [len(group), 0, 0, 0]
+
+
+def test_a_row_without_partner_stays_and_results_line_up():
+    view = SameTargetSubsequences(*flat(), 4, padding=77)
+    rows = torch.arange(len(view.subsequences))
+    items, lengths = view.subsequences.gather(rows)
+    targets = view.subsequences.targets
+    seen, seen_lengths = view(items, lengths, targets=targets, rows=rows)
+    every = {(tuple(before), target) for _, before, target in expected_rows(4)}
+    for row in rows.tolist():
+        got = tuple(seen[row, : int(seen_lengths[row])].tolist())
+        assert (got, int(targets[row])) in every
+        if int(view.group_sizes(targets)[row]) == 1:
+            assert got == tuple(items[row, : int(lengths[row])].tolist())
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        (torch.tensor([1, 2]), torch.tensor([0, 1]), 3),
+        (torch.tensor([1, 2]), torch.tensor([0, 2, 1, 2]), 3),
+        (torch.tensor([1.0, 2.0]), torch.tensor([0, 2]), 3),
+        (torch.tensor([1, 2]), torch.tensor([0, 2]), 0),
+        (torch.tensor([-1, -2]), torch.tensor([0, 2]), 3),
+        (torch.tensor([1, 2]),),
+    ],
+)
+def test_bad_histories_are_refused(arguments):
+    with pytest.raises(ArgumentError):
+        SameTargetSubsequences(*arguments)
+
+
+def test_semantic_neighbours_come_from_other_users_and_are_the_nearest():
+    pool = Subsequences(*flat(), 5)
+    embedding = torch.randn(len(pool), 3, generator=torch.Generator().manual_seed(0))
+    view = SemanticNeighbours(pool, embedding, count=2)
+    unit = torch.nn.functional.normalize(embedding, dim=1)
+    for row in range(len(pool)):
+        others = torch.nonzero(pool.users != pool.users[row]).flatten()
+        best = others[(unit[others] @ unit[row]).sort(descending=True).indices[:2]]
+        assert view.neighbours[row].tolist() == best.tolist()
+    rows = torch.tensor([0, -1])
+    items, lengths = pool.gather(torch.tensor([0, 3]))
+    seen, seen_lengths = view(items, lengths, rows=rows)
+    allowed = pool.gather(view.neighbours[0])
+    assert seen[0, : int(seen_lengths[0])].tolist() in [
+        before[:n].tolist() for before, n in zip(*allowed, strict=True)
+    ]
+    assert torch.equal(seen[1, : items.shape[1]], items[1])
+    with pytest.raises(ArgumentError, match="one row a subsequence"):
+        SemanticNeighbours(pool, embedding[1:])
+
+
+def blobs(seed: int = 0):
+    generator = torch.Generator().manual_seed(seed)
+    centres = torch.eye(4, 6) * 10
+    labels = torch.arange(400) % 4
+    return centres[labels] + torch.randn(400, 6, generator=generator) * 0.3, labels
+
+
+def test_prototypes_find_planted_clusters_and_follow_them():
+    points, labels = blobs()
+    prototypes = Prototypes(4, 6, batch_size=64)
+    prototypes.fit(points, torch.Generator().manual_seed(0))
+    found, nearest = prototypes(points)
+    pairs = torch.unique(torch.stack((labels, found)), dim=1)
+    assert pairs.shape[1] == 4
+    torch.testing.assert_close(nearest, points, atol=1.5, rtol=0)
+    first = prototypes.centroids.clone()
+    prototypes.fit(points + 1.0, torch.Generator().manual_seed(1))
+    moved, _ = prototypes(points + 1.0)
+    assert torch.equal(moved, found)  # the warm start keeps the numbers
+    torch.testing.assert_close(prototypes.centroids, first + 1, atol=0.3, rtol=0)
+
+
+def test_prototypes_are_reproducible_kept_in_the_state_and_never_dead():
+    points, _ = blobs()
+    states = []
+    for _ in range(2):
+        prototypes = Prototypes(8, 6)
+        prototypes.fit(points, torch.Generator().manual_seed(3))
+        states.append(prototypes.state_dict())
+    assert torch.equal(states[0]["centroids"], states[1]["centroids"])
+    other = Prototypes(8, 6)
+    other.load_state_dict(states[0])
+    assert torch.equal(other.assign(points), prototypes.assign(points))
+    other.centroids[0] = 1e6
+    other.fit(points, torch.Generator().manual_seed(0))
+    assert other.centroids.abs().max() < 100
+    more = Prototypes(8, 6)
+    more.fit(points[:3])
+    assert torch.isfinite(more.centroids).all()
+    with pytest.raises(ArgumentError, match="representations"):
+        more.fit(torch.randn(3, 5))
+    with pytest.raises(ArgumentError, match="at least one"):
+        more.fit(torch.randn(0, 6))
