@@ -121,6 +121,7 @@ class GCN(nn.Module):
             nn.init.xavier_uniform_(weight, generator=generator)
         for bias in self.biases:
             nn.init.zeros_(bias)
+        norm: Any
         for norm in self.norms:
             norm.reset_parameters()
 

@@ -47,7 +47,7 @@ class BGRLConfig(MethodConfig):
     evaluate_every: Count = 50
     warm_up: Count = 100
     """Epochs in which the learning rate rises from 0."""
-    widths: list[int] = [256, 128]
+    widths: tuple[int, ...] = (256, 128)
     """Of the encoder's layers; the last is the embedding's."""
     predictor: int = tunable(512, choices=[256, 512, 1024], gt=0)
     momentum: float = tunable(0.99, low=0.9, high=0.999, ge=0, le=1)
@@ -68,7 +68,7 @@ class BGRL(GraphMethod):
     def __init__(self, config: BGRLConfig, data: Any) -> None:
         super().__init__(config, data)
         self.encoder = GCN(
-            data.num_features, config.widths, activation="prelu",
+            data.num_features, list(config.widths), activation="prelu",
             # The release's momentum of 0.99 is the weight of the newest batch.
             normalisation="batch", batch_momentum=0.99,
         )  # fmt: skip

@@ -64,12 +64,11 @@ class CCASSGMethod(GraphMethod):
             last_activation=False,
             normalisation="batch" if config.encoder == "mlp" else None,
         )  # fmt: skip
-        self.correlation = CCASSG(config.decorrelation)
-        self.agreement = CCASSG(0.0)
+        self.correlation = CCASSG(decorrelation=config.decorrelation)
+        self.agreement = CCASSG(decorrelation=0.0)
 
     def loss(self, batch: Any, generator: torch.Generator) -> dict[str, Tensor]:
         """Equation 4 on two fresh views of the whole graph."""
-        config = self.config
         z1, z2 = (self._encode_view(batch, generator) for _ in range(2))
         total = self.correlation(z1, z2)
         with torch.no_grad():

@@ -1,7 +1,7 @@
 """DGI: deep graph infomax.
 
-Velickovic, Fedus, Hamilton, Lio, Bengio, Hjelm, "Deep Graph Infomax", ICLR 2019, arXiv
-1809.10341.
+Velickovic, Fedus, Hamilton, Lio, Bengio, Hjelm, "Deep Graph Infomax", ICLR 2019,
+arXiv 1809.10341.
 
 A discriminator tells nodes of the graph from nodes of a corrupted one, whose features are
 shuffled between the nodes, by comparing them with a summary of the graph (equation 1):
