@@ -60,6 +60,7 @@ def tiny_log(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def tiny_data(tiny_graph: Path, tiny_log: Path) -> dict[str, Path]:
     """The tiny data set of each task; a new task adds its line here."""
     return {
+        "clustering": tiny_graph,
         "node-classification": tiny_graph,
         "link-prediction": tiny_graph,
         "ranking": tiny_log,

@@ -1,6 +1,7 @@
 """Tasks of graph methods: how they load data, validate and test, under named protocols."""
 
 TASKS = {
+    "clustering": "graphcl.evaluate.clustering:Clustering",
     "link-prediction": "graphcl.evaluate.link_prediction:LinkPrediction",
     "node-classification": "graphcl.evaluate.node_classification:NodeClassification",
 }

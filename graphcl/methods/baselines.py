@@ -34,7 +34,7 @@ class RawFeatures(Method):
     """The node features themselves, no graph and no training."""
 
     Config = BaselineConfig
-    tasks = ("node-classification", "link-prediction")
+    tasks = ("node-classification", "link-prediction", "clustering")
     trainable = False
 
     def embed(self, data: Any) -> Tensor:
@@ -47,7 +47,7 @@ class RandomEncoder(Method):
     """A two-layer GCN with random weights, the encoder of GRACE and CSGCL before training."""
 
     Config = RandomEncoderConfig
-    tasks = ("node-classification", "link-prediction")
+    tasks = ("node-classification", "link-prediction", "clustering")
     trainable = False
 
     def __init__(self, config: RandomEncoderConfig, data: Any) -> None:

@@ -79,7 +79,7 @@ class CSGCL(Method):
     """Views and contrast guided by community strength (Chen et al. 2023)."""
 
     Config = CSGCLConfig
-    tasks = ("node-classification", "link-prediction")
+    tasks = ("node-classification", "link-prediction", "clustering")
 
     def __init__(self, config: CSGCLConfig, data: Any) -> None:
         super().__init__(config, data)

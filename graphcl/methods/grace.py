@@ -60,7 +60,7 @@ class GRACE(Method):
     """Two views by edge dropping and feature masking, contrasted node by node (Zhu et al. 2020)."""
 
     Config = GRACEConfig
-    tasks = ("node-classification", "link-prediction")
+    tasks = ("node-classification", "link-prediction", "clustering")
 
     def __init__(self, config: GRACEConfig, data: Any) -> None:
         super().__init__(config, data)

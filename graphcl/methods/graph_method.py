@@ -20,7 +20,7 @@ class GraphMethod(Method):
     A subclass has `normalise_features` in its Config and sets `self.encoder`.
     """
 
-    tasks = ("node-classification", "link-prediction")
+    tasks = ("node-classification", "link-prediction", "clustering")
     encoder: Any
 
     def __init__(self, config: Any, data: Any) -> None:
