@@ -198,7 +198,8 @@ def _result(
         "dataset": split.dataset,
         "task": specification.task.name,
         "protocol": split.protocol,
-        "select": specification.task.metric,
+        # Nothing chose anything where a protocol has no validation.
+        "select": specification.task.metric if any(r["validation"] for r in records) else None,
         "headline": list(specification.task.headline),
         "metrics": summarise([record["metrics"] for record in records]),
         "validation": summarise([record["validation"] for record in records]),
