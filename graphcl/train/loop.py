@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from graphcl.errors import CheckpointError, NonFiniteError
+from graphcl.errors import CheckpointError, NonFiniteError, OutputError
 from graphcl.evaluate.contract import Split, Task
 from graphcl.methods.contract import Method
 from graphcl.train.checkpoint import (
@@ -87,7 +87,15 @@ class Trainer:
         Raises:
             NonFiniteError: a loss part or gradient is not finite; the message names the
                 part, the step and the last good checkpoint.
+            OutputError: the disk is full, or the folder cannot be written any more; the
+                message names the checkpoint that --resume goes on from.
         """
+        try:
+            return self._fit()
+        except OutputError as error:
+            raise OutputError(f"{error}; {self._good_checkpoint()}") from None
+
+    def _fit(self) -> Progress:
         config = self.method.config
         last_save = self._clock = time.monotonic()
         while self.progress.stopped is None and self.progress.epoch < config.epochs:
@@ -188,9 +196,14 @@ class Trainer:
         return parts
 
     def _with_checkpoint(self, error: NonFiniteError) -> NonFiniteError:
-        kept = self.folder.last if self.folder.last.exists() else None
-        where = f"the last good checkpoint is '{kept}'" if kept else "no checkpoint was written"
-        return NonFiniteError(f"{error}; {where}")
+        return NonFiniteError(f"{error}; {self._good_checkpoint()}")
+
+    def _good_checkpoint(self) -> str:
+        # A write that failed leaves only what `last` was before, under the name `previous`.
+        kept = [path for path in (self.folder.last, self.folder.previous) if path.exists()]
+        if not kept:
+            return "no checkpoint was written"
+        return f"the last good checkpoint is '{kept[0]}'"
 
     def _is_evaluation_epoch(self) -> bool:
         config = self.method.config
