@@ -23,12 +23,12 @@ from optuna.trial import FrozenTrial, TrialState
 from rich.console import Console
 
 from graphcl.app.environment import versions
+from graphcl.app.sampler import NumberedSampler
 from graphcl.app.search import SearchRange, label
 from graphcl.app.settings import RunSpecification
 from graphcl.app.study import (
     BASELINE,
     CLOSED,
-    NumberedSampler,
     finished,
     first_line,
     is_surplus,
@@ -51,8 +51,11 @@ from graphcl.train.seeds import seed_everything
 REASON = "reason"
 """Why a trial was pruned before it had a value, in its user attributes."""
 
-STARTUP_TRIALS = 5
-"""Random trials before TPE begins, and trials to finish before any is pruned."""
+STARTUP_TRIALS = 10
+"""Trials before TPE begins: the start itself, and changes to it."""
+
+UNPRUNED_TRIALS = 5
+"""Trials to finish before any is pruned."""
 
 
 @dataclass(frozen=True)
@@ -145,9 +148,9 @@ class Tuner:
         with storage_errors(options.storage):
             self.study = open_study(
                 self.storage, options.study, self._described(first),
-                sampler=NumberedSampler(options.sampler_seed, STARTUP_TRIALS),
+                sampler=NumberedSampler(options.sampler_seed, STARTUP_TRIALS, self._start()),
                 pruner=optuna.pruners.MedianPruner(
-                    n_startup_trials=STARTUP_TRIALS, n_warmup_steps=options.warmup
+                    n_startup_trials=UNPRUNED_TRIALS, n_warmup_steps=options.warmup
                 ),
             )  # fmt: skip
             self._queue_baseline()
@@ -343,11 +346,16 @@ class Tuner:
         base = self.specification.settings.model_dump()
         return configure(self.specification.method_class.Config, {**base, **chosen})
 
-    def _queue_baseline(self) -> None:
+    def _start(self) -> dict[str, Any]:
+        """The settings that the search starts from, as a study writes them."""
         base = self.specification.settings.model_dump()
-        start = {name: label(base[name]) for name, each in self.space.items() if base[name] in each}
+        return {name: label(base[name]) for name, each in self.space.items() if base[name] in each}
+
+    def _queue_baseline(self) -> None:
         if not self.study.get_trials(deepcopy=False):
-            self.study.enqueue_trial(start, user_attrs={BASELINE: True}, skip_if_exists=True)
+            self.study.enqueue_trial(
+                self._start(), user_attrs={BASELINE: True}, skip_if_exists=True
+            )
 
     def _described(self, split: Split) -> dict[str, Any]:
         described = self.specification.as_dict()
@@ -383,7 +391,8 @@ class Tuner:
                 "started_from": self.baseline_value(),
                 "trials": _counts(trials),
                 "search": {name: str(each) for name, each in self.space.items()},
-                "sampler": f"TPE, seed {options.sampler_seed}, {STARTUP_TRIALS} random trials",
+                "sampler": f"TPE after {STARTUP_TRIALS} trials near the start, "
+                f"seed {options.sampler_seed}",
                 "pruner": f"median, after {options.warmup} epochs",
                 "dataset_hash": self._split(specification.seeds[0]).dataset["hash"],
                 "versions": {**versions(), "optuna": optuna.__version__},
