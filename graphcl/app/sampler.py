@@ -1,8 +1,9 @@
 """Which settings the next trial of `graphcl tune` tries.
 
 The search starts from settings that somebody chose, often well. Uniform draws over ten ranges of
-several decades each never come back near them within a few dozen trials, so the first trials
-change a few of those settings at a time, and TPE goes on from what these taught.
+several decades each never come back near them within a few dozen trials, so most of the first
+trials change a few of those settings at a time; some are uniform, in case the start is poor. TPE
+goes on from what these taught.
 """
 
 from __future__ import annotations
@@ -26,6 +27,9 @@ from optuna.trial import FrozenTrial
 CHANGES = 3
 """Settings that differ from the start in each of the first trials."""
 
+UNIFORM = 3
+"""Of the first trials, every one of this many is drawn from the whole ranges."""
+
 REACH = 0.2
 """How far a number moves from the start: this share of its range, on the scale of the range."""
 
@@ -38,7 +42,7 @@ class NumberedSampler(BaseSampler):
 
     Args:
         seed: of the search.
-        startup: TPE begins when this many trials have ended and for trials of this number on.
+        startup: TPE begins when this many trials have ended, with the trial of this number.
         start: the settings that the search starts from; a setting that is not among them is
             drawn from its whole range.
     """
@@ -48,6 +52,7 @@ class NumberedSampler(BaseSampler):
         self._startup = startup
         self._start = dict(start or {})
         self._changed: set[str] = set()
+        self._near = False
         self._random = np.random.default_rng()
         self._inner: BaseSampler = self._new(0)
 
@@ -69,6 +74,7 @@ class NumberedSampler(BaseSampler):
         names = sorted(self._start)
         few = min(CHANGES, len(names))
         self._changed = set(self._random.choice(names, size=few, replace=False)) if names else set()
+        self._near = 0 < trial.number < self._startup and trial.number % UNIFORM != 0
 
     def infer_relative_search_space(
         self, study: optuna.Study, trial: FrozenTrial
@@ -91,8 +97,8 @@ class NumberedSampler(BaseSampler):
         param_name: str,
         param_distribution: BaseDistribution,
     ) -> Any:
-        """The start's value, or one near it; as TPE does for later trials and other settings."""
-        if trial.number >= self._startup or param_name not in self._start:
+        """The start's value, or one near it; as TPE does for other trials and settings."""
+        if not self._near or param_name not in self._start:
             return self._inner.sample_independent(study, trial, param_name, param_distribution)
         value = self._start[param_name]
         if param_name not in self._changed:

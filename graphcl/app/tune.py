@@ -52,7 +52,7 @@ REASON = "reason"
 """Why a trial was pruned before it had a value, in its user attributes."""
 
 STARTUP_TRIALS = 10
-"""Trials before TPE begins: the start itself, and changes to it."""
+"""Trials before TPE begins: the start itself, changes to it, and some drawn uniformly."""
 
 UNPRUNED_TRIALS = 5
 """Trials to finish before any is pruned."""

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
-from graphcl.app.sampler import CHANGES, REACH, NumberedSampler, nearby
+from graphcl.app.sampler import CHANGES, REACH, UNIFORM, NumberedSampler, nearby
 
 START = {"rate": 3e-3, "weight": 0.5, "layers": 2, "size": 64, "kind": "a"}
 
@@ -36,13 +36,21 @@ def search(seed: int, trials: int, startup: int = 6, start: dict | None = None):
     return study
 
 
-def test_the_first_trials_change_a_few_settings_and_only_a_little():
-    for trial in search(0, 6).trials:
+def test_most_of_the_first_trials_change_a_few_settings_and_only_a_little():
+    near = [trial for trial in search(0, 6).trials if trial.number % UNIFORM]
+    assert len(near) == 4
+    for trial in near:
         changed = {name for name, value in trial.params.items() if value != START[name]}
         assert 1 <= len(changed) <= CHANGES
         decades = abs(math.log10(trial.params["rate"] / START["rate"]))
         assert decades <= 3 * REACH + 1e-9
         assert abs(trial.params["weight"] - START["weight"]) <= REACH + 1e-9
+
+
+def test_a_poor_start_is_left_early():
+    poor = {**START, "rate": 1e-4}
+    rates = [trial.params["rate"] for trial in search(0, 12, 12, poor).trials]
+    assert max(rates) > 1e-4 * 1000 ** (2 * REACH)
 
 
 def test_later_trials_leave_the_neighbourhood():
