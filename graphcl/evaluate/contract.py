@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from graphcl.errors import NonFiniteError, SealedError, unknown_name
+from graphcl.errors import ConfigError, NonFiniteError, SealedError, unknown_name
 from graphcl.methods.contract import Method
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 class Sealed:
@@ -63,6 +67,22 @@ class Split:
     """What the task itself needs to keep (labels of the training nodes, titles)."""
 
 
+@dataclass(frozen=True)
+class VectorTable:
+    """Vectors under the ids that their owner knows."""
+
+    ids: np.ndarray
+    """(n,) integers or text, as the data set has them."""
+    vectors: np.ndarray
+    """(n, d) floating."""
+    meaning: str
+    """What the vectors are good for, a sentence or two for the model card."""
+    titles: np.ndarray | None = None
+    """(n,) text."""
+    search: Literal["inner product", "cosine"] | None = None
+    """How an index for nearest neighbours should compare these vectors; None makes no index."""
+
+
 class Task:
     """Base of all tasks. Metrics are fractions in [0, 1], higher is better."""
 
@@ -98,6 +118,66 @@ class Task:
         Called after `test`, so that it may colour by what the test split holds.
         """
         return {}
+
+    def tables(self, method: Method, split: Split) -> dict[str, VectorTable]:
+        """What `graphcl export` writes: name ("nodes", "users", "items") -> vectors with ids."""
+        return {}
+
+    def recommend(
+        self,
+        method: Method,
+        split: Split,
+        users: Sequence[Any],
+        k: int = 10,
+        *,
+        seen: str = "mask",
+        candidates: Iterable[Any] | None = None,
+    ) -> pd.DataFrame:
+        """The best items for some users; tasks of recommenders say more.
+
+        Raises:
+            ConfigError: the task has no users and items.
+        """
+        raise self._no_items()
+
+    def recommend_to_newcomers(
+        self,
+        method: Method,
+        split: Split,
+        histories: Sequence[Sequence[Any]],
+        k: int = 10,
+        *,
+        seen: str = "mask",
+        candidates: Iterable[Any] | None = None,
+    ) -> pd.DataFrame:
+        """The best items for people known by a few items each; tasks of recommenders say more.
+
+        Raises:
+            ConfigError: the task has no users and items.
+        """
+        raise self._no_items()
+
+    def similar_items(
+        self,
+        method: Method,
+        split: Split,
+        items: Sequence[Any],
+        k: int = 10,
+        *,
+        candidates: Iterable[Any] | None = None,
+    ) -> pd.DataFrame:
+        """The items most like some items; tasks of recommenders say more.
+
+        Raises:
+            ConfigError: the task has no users and items.
+        """
+        raise self._no_items()
+
+    def _no_items(self) -> ConfigError:
+        return ConfigError(
+            f"a run of the task '{self.name}' has no users and items to recommend from; "
+            "give a run of a recommender, such as lightgcn or sasrec"
+        )
 
     def resolve_protocol(self, protocol: str | None) -> str:
         """`protocol` if this task has it, the default for None.
