@@ -65,9 +65,9 @@ def _loading(content: CardContent) -> str:
     first = next(iter(tables.values()), None)
     use = "embeddings = loaded.embed()  # (n, d)"
     if "items" in tables:
-        use = f"table = loaded.recommend_to_newcomers([[{first_id(tables['items'])}]], k=10)"
+        use = f"table = loaded.recommendations.for_newcomers([[{first_id(tables['items'])}]], k=10)"
     if "users" in tables:
-        use = f"table = loaded.recommend([{first_id(tables['users'])}], k=10)"
+        use = f"table = loaded.recommendations.for_users([{first_id(tables['users'])}], k=10)"
     blocks = [
         "With graphcl, which needs the data set again (a method is built on it, and data of "
         "another content are refused). Loading runs no code of this folder.",
@@ -156,7 +156,7 @@ def _limitations(content: CardContent) -> str:
     if "items" in content.tables:
         lines += [
             "- It knows the users and items of its data only. For somebody else, recommend from "
-            "a short history (`recommend_to_newcomers`); a new item needs a new training.",
+            "a short history (`recommendations.for_newcomers`); a new item needs a new training.",
             "- What was popular or shown often in the data is learned as liked.",
         ]
     elif content.tables:

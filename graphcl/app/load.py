@@ -7,10 +7,10 @@ safetensors, and names lead to classes of installed packages only.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -24,9 +24,6 @@ from graphcl.methods.contract import Method
 from graphcl.report.read import Result, read_result
 from graphcl.train.checkpoint import Checkpoint, load_checkpoint, restore_model
 from graphcl.train.seeds import seed_everything
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 WEIGHTS = "model.safetensors"
 """The weights of an exported folder, under the names that the method gives them."""
@@ -62,39 +59,14 @@ class LoadedRun:
         """Vectors with the caller's own ids: "nodes", or "users" and "items"."""
         return self.specification.task.tables(self.method, self.split)
 
-    def recommend(
-        self,
-        users: Sequence[Any],
-        k: int = 10,
-        *,
-        seen: str = "mask",
-        candidates: Iterable[Any] | None = None,
-    ) -> pd.DataFrame:
-        """The best `k` items of each user; see `recsys.recommend.recommend`."""
-        return self.specification.task.recommend(
-            self.method, self.split, users, k, seen=seen, candidates=candidates
-        )
+    @cached_property
+    def recommendations(self) -> Any:
+        """Lists of items of a recommender: a `recsys.recommend.Recommendations`.
 
-    def recommend_to_newcomers(
-        self,
-        histories: Sequence[Sequence[Any]],
-        k: int = 10,
-        *,
-        seen: str = "mask",
-        candidates: Iterable[Any] | None = None,
-    ) -> pd.DataFrame:
-        """The best `k` items after each history; see `recsys.recommend.recommend_to_newcomers`."""
-        return self.specification.task.recommend_to_newcomers(
-            self.method, self.split, histories, k, seen=seen, candidates=candidates
-        )
-
-    def similar_items(
-        self, items: Sequence[Any], k: int = 10, *, candidates: Iterable[Any] | None = None
-    ) -> pd.DataFrame:
-        """The `k` items most like each of some; see `recsys.recommend.similar_items`."""
-        return self.specification.task.similar_items(
-            self.method, self.split, items, k, candidates=candidates
-        )
+        Raises:
+            ConfigError: the run is no recommender's.
+        """
+        return self.specification.task.recommendations(self.method, self.split)
 
 
 def load_run(

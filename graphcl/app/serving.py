@@ -70,11 +70,11 @@ def print_recommendations(
     loaded = load_run(run, seed=seed, dataset=dataset, data_root=data_root)
     seen = "keep" if keep_seen else "mask"
     if users:
-        found = loaded.recommend(users, k, seen=seen)
+        found = loaded.recommendations.for_users(users, k, seen=seen)
     elif history is not None:
-        found = loaded.recommend_to_newcomers([_split(history)], k, seen=seen)
+        found = loaded.recommendations.for_newcomers([_split(history)], k, seen=seen)
     else:
-        found = loaded.similar_items(similar_to, k)
+        found = loaded.recommendations.similar_items(similar_to, k)
     if as_json:
         print(json.dumps(found.to_dict("records"), ensure_ascii=False, indent=1))
     else:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -13,9 +12,6 @@ from torch import Tensor
 
 from graphcl.errors import ConfigError, NonFiniteError, SealedError, unknown_name
 from graphcl.methods.contract import Method
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 
 class Sealed:
@@ -123,58 +119,13 @@ class Task:
         """What `graphcl export` writes: name ("nodes", "users", "items") -> vectors with ids."""
         return {}
 
-    def recommend(
-        self,
-        method: Method,
-        split: Split,
-        users: Sequence[Any],
-        k: int = 10,
-        *,
-        seen: str = "mask",
-        candidates: Iterable[Any] | None = None,
-    ) -> pd.DataFrame:
-        """The best items for some users; tasks of recommenders say more.
+    def recommendations(self, method: Method, split: Split) -> Any:
+        """Lists of items for users, newcomers and items: `recsys.recommend.Recommendations`.
 
         Raises:
             ConfigError: the task has no users and items.
         """
-        raise self._no_items()
-
-    def recommend_to_newcomers(
-        self,
-        method: Method,
-        split: Split,
-        histories: Sequence[Sequence[Any]],
-        k: int = 10,
-        *,
-        seen: str = "mask",
-        candidates: Iterable[Any] | None = None,
-    ) -> pd.DataFrame:
-        """The best items for people known by a few items each; tasks of recommenders say more.
-
-        Raises:
-            ConfigError: the task has no users and items.
-        """
-        raise self._no_items()
-
-    def similar_items(
-        self,
-        method: Method,
-        split: Split,
-        items: Sequence[Any],
-        k: int = 10,
-        *,
-        candidates: Iterable[Any] | None = None,
-    ) -> pd.DataFrame:
-        """The items most like some items; tasks of recommenders say more.
-
-        Raises:
-            ConfigError: the task has no users and items.
-        """
-        raise self._no_items()
-
-    def _no_items(self) -> ConfigError:
-        return ConfigError(
+        raise ConfigError(
             f"a run of the task '{self.name}' has no users and items to recommend from; "
             "give a run of a recommender, such as lightgcn or sasrec"
         )

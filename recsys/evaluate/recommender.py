@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, cast
+from typing import ClassVar, cast
 
-import pandas as pd
 import torch
 
 from graphcl.errors import SealedError
@@ -15,7 +13,7 @@ from graphcl.methods.contract import Method
 from recsys.data.interactions import Interactions
 from recsys.evaluate.full_ranking import device_of
 from recsys.methods.contract import Recommender
-from recsys.recommend import recommend, recommend_to_newcomers, similar_items
+from recsys.recommend import Recommendations
 
 BY_PRODUCT = "The score of an item for a user is the inner product of their vectors."
 BY_METHOD = (
@@ -72,51 +70,10 @@ class RecommenderTask(Task):
         users_table = VectorTable(train.user_ids, found[0].numpy(force=True), meaning)
         return {"users": users_table, "items": items}
 
-    def recommend(
-        self,
-        method: Method,
-        split: Split,
-        users: Sequence[Any],
-        k: int = 10,
-        *,
-        seen: str = "mask",
-        candidates: Iterable[Any] | None = None,
-    ) -> pd.DataFrame:
-        """`recsys.recommend.recommend`, after everything that is known of the users."""
+    def recommendations(self, method: Method, split: Split) -> Recommendations:
+        """Lists that follow everything that is known of the users, test targets too."""
         known = known_at_last(split)
-        return recommend(
-            cast(Recommender, method), users, known.history, k,
-            seen=seen, also_seen=known.also_seen, candidates=candidates,
-        )  # fmt: skip
-
-    def recommend_to_newcomers(
-        self,
-        method: Method,
-        split: Split,
-        histories: Sequence[Sequence[Any]],
-        k: int = 10,
-        *,
-        seen: str = "mask",
-        candidates: Iterable[Any] | None = None,
-    ) -> pd.DataFrame:
-        """`recsys.recommend.recommend_to_newcomers`."""
-        return recommend_to_newcomers(
-            cast(Recommender, method), histories, split.train, k, seen=seen, candidates=candidates
-        )
-
-    def similar_items(
-        self,
-        method: Method,
-        split: Split,
-        items: Sequence[Any],
-        k: int = 10,
-        *,
-        candidates: Iterable[Any] | None = None,
-    ) -> pd.DataFrame:
-        """`recsys.recommend.similar_items`."""
-        return similar_items(
-            cast(Recommender, method), items, split.train, k, candidates=candidates
-        )
+        return Recommendations(cast(Recommender, method), known.history, known.also_seen)
 
 
 def known_at_last(split: Split) -> Known:

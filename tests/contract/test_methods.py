@@ -175,11 +175,12 @@ def test_lists_for_users_newcomers_and_items(name, tiny_data):
     method, split, task_object, _ = build(name, task, tiny_data)
     method.eval()
     users, items = split.train.user_ids[:2], split.train.item_ids[:2]
-    found = task_object.recommend(method, split, users, 3)
+    lists = task_object.recommendations(method, split)
+    found = lists.for_users(users, 3)
     assert found["rank"].tolist() == [1, 2, 3] * 2
-    for ask in (task_object.recommend_to_newcomers, task_object.similar_items):
+    for ask in (lists.for_newcomers, lists.similar_items):
         try:
-            found = ask(method, split, items, 3)
+            found = ask(items, 3)
         except ConfigError:  # a method may say that it cannot
             continue
         assert found["rank"].tolist()[:3] == [1, 2, 3]

@@ -20,6 +20,7 @@ from recsys.methods.ease import EASE, EASEConfig
 from recsys.methods.itemknn import ItemKNN, ItemKNNConfig
 from recsys.methods.popularity import Popularity, PopularityConfig
 from recsys.methods.sasrec import SASRec, SASRecConfig
+from recsys.recommend import Recommendations
 
 
 class Table(Recommender):
@@ -52,7 +53,7 @@ def lists(found: pd.DataFrame, kind: str, column: str = "item") -> dict:
 def test_lists_carry_the_callers_ids_and_leave_out_what_is_seen(log: Interactions) -> None:
     assert log.item_ids.tolist() == ["a, b", "c", "e", "東京"]
     method = Table(log, torch.tensor([[4.0, 3, 2, 1], [1, 9, 3, 9], [5, 5, 6, 5]])).train()
-    found = recommend.recommend(method, ["carl", "Ann B", "Zoë"], log, 2)
+    found = Recommendations(method, log).for_users(["carl", "Ann B", "Zoë"], 2)
     assert list(found.columns) == ["user", "rank", "item", "title", "score"]
     # Equal scores stand in the order of the items, at the cut too.
     assert lists(found, "user") == {
@@ -62,22 +63,22 @@ def test_lists_carry_the_callers_ids_and_leave_out_what_is_seen(log: Interaction
     assert found["title"].tolist()[0] == "Alien [1979]"
     assert found["score"].tolist() == [5, 5, 2, 1, 3, 1]
     assert method.training
-    kept = recommend.recommend(method, "Zoë", log, 3, seen="keep")
+    kept = Recommendations(method, log).for_users("Zoë", 3, seen="keep")
     assert lists(kept, "user") == {"Zoë": ["c", "東京", "e"]}
 
 
 def test_a_list_ends_where_candidates_do(log: Interactions) -> None:
     method = Table(log, torch.arange(12.0).reshape(3, 4))
-    found = recommend.recommend(method, ["Ann B"], log, 10)
+    found = Recommendations(method, log).for_users(["Ann B"], 10)
     assert found["item"].tolist() == ["東京", "e"]
-    found = recommend.recommend(method, ["Ann B"], log, 10, candidates=["e", "c"])
+    found = Recommendations(method, log).for_users(["Ann B"], 10, candidates=["e", "c"])
     assert found["item"].tolist() == ["e"]
     disliked = Interactions.from_indices(
         np.array([0]), np.array([2]), user_ids=log.user_ids, item_ids=log.item_ids
     )
-    found = recommend.recommend(method, ["Ann B"], log, 10, also_seen=disliked)
+    found = Recommendations(method, log, disliked).for_users(["Ann B"], 10)
     assert found["item"].tolist() == ["東京"]
-    assert recommend.recommend(method, [], log, 3).empty
+    assert Recommendations(method, log).for_users([], 3).empty
 
 
 @settings(max_examples=40, deadline=None)
@@ -96,7 +97,7 @@ def test_against_a_loop(data) -> None:
     method = Table(log, scores)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(recommend, "LARGEST_BLOCK", block)
-        found = recommend.recommend(method, log.user_ids, log, k)
+        found = Recommendations(method, log).for_users(log.user_ids, k)
     assert max(method.blocks) <= block
     expected = []
     for user in range(users):
@@ -111,17 +112,17 @@ def test_against_a_loop(data) -> None:
 def test_wrong_arguments(log: Interactions) -> None:
     method = Table(log, torch.zeros(3, 4))
     with pytest.raises(ArgumentError, match="k must be at least 1"):
-        recommend.recommend(method, ["carl"], log, 0)
+        Recommendations(method, log).for_users(["carl"], 0)
     with pytest.raises(ArgumentError, match="mask, keep"):
-        recommend.recommend(method, ["carl"], log, seen="filter")
+        Recommendations(method, log).for_users(["carl"], seen="filter")
     with pytest.raises(UnknownNameError, match="unknown item 'd'"):
-        recommend.recommend(method, ["carl"], log, candidates=["d"])
+        Recommendations(method, log).for_users(["carl"], candidates=["d"])
     with pytest.raises(NonFiniteError, match="Table"):
-        recommend.recommend(Table(log, torch.full((3, 4), torch.nan)), ["carl"], log)
+        Recommendations(Table(log, torch.full((3, 4), torch.nan)), log).for_users(["carl"])
     with pytest.raises(ArgumentError, match="at least one item"):
-        recommend.recommend_to_newcomers(method, [["c"], []], log)
+        Recommendations(method, log).for_newcomers([["c"], []])
     with pytest.raises(ConfigError, match="nobody but the users"):
-        recommend.recommend_to_newcomers(method, [["c"]], log)
+        Recommendations(method, log).for_newcomers([["c"]])
 
 
 # ------------------------------------------------------------------ ids
@@ -176,8 +177,8 @@ def test_linear_methods_treat_a_newcomer_as_anybody(taste: Interactions) -> None
         ItemKNN(ItemKNNConfig(neighbours=8), taste),
         Popularity(PopularityConfig(), taste),
     ):
-        known = recommend.recommend(method, [0, 7], taste, 5)
-        new = recommend.recommend_to_newcomers(method, history, taste, 5)
+        known = Recommendations(method, taste).for_users([0, 7], 5)
+        new = Recommendations(method, taste).for_newcomers(history, 5)
         assert new["item"].tolist() == known["item"].tolist()
         assert np.allclose(new["score"], known["score"])
 
@@ -186,11 +187,11 @@ def test_a_sequence_method_reads_a_newcomers_history(taste: Interactions) -> Non
     torch.manual_seed(0)
     method = SASRec(SASRecConfig(dimension=16, max_length=4), taste)
     history = taste.item_ids[taste.history(3).numpy()]
-    known = recommend.recommend(method, [3], taste, 5)
-    new = recommend.recommend_to_newcomers(method, history, taste, 5)
+    known = Recommendations(method, taste).for_users([3], 5)
+    new = Recommendations(method, taste).for_newcomers(history, 5)
     assert new["item"].tolist() == known["item"].tolist()
     assert np.allclose(new["score"], known["score"], atol=1e-6)
-    turned = recommend.recommend_to_newcomers(method, history[::-1], taste, 5)
+    turned = Recommendations(method, taste).for_newcomers(history[::-1], 5)
     assert not np.allclose(turned["score"], known["score"], atol=1e-6)
 
 
@@ -198,7 +199,7 @@ def test_an_embedding_method_takes_the_mean_of_the_items(taste: Interactions) ->
     torch.manual_seed(0)
     method = BPRMF(BPRConfig(dimension=8), taste)
     items = method.embed(taste).double().numpy()
-    found = recommend.recommend_to_newcomers(method, [[3, 5, 3], [11]], taste, 20, seen="keep")
+    found = Recommendations(method, taste).for_newcomers([[3, 5, 3], [11]], 20, seen="keep")
     for number, history in enumerate(([3, 5, 3], [11])):
         scores = items @ items[history].mean(0)
         rows = found[found["history"] == number]
@@ -211,15 +212,15 @@ def test_similar_items(taste: Interactions) -> None:
     knn = ItemKNN(ItemKNNConfig(neighbours=3), taste)
     bpr = BPRMF(BPRConfig(dimension=8), taste)
     for method in (ease, knn, bpr):
-        found = recommend.similar_items(method, [4, 15], taste, 4)
+        found = Recommendations(method, taste).similar_items([4, 15], 4)
         assert lists(found, "similar_to").keys() == {4, 15}
         assert all(key not in items for key, items in lists(found, "similar_to").items())
-    nearest = recommend.similar_items(knn, 4, taste, 3)
+    nearest = Recommendations(knn, taste).similar_items(4, 3)
     assert sorted(nearest["item"]) == sorted(knn.similar[4].tolist())
     assert np.allclose(nearest["score"], knn.similarity[4])
     assert set(nearest["item"]) <= set(range(10)), "liked by the same people"
     unit = torch.nn.functional.normalize(bpr.embed(taste), dim=1)
-    cosine = recommend.similar_items(bpr, 4, taste, 19)
+    cosine = Recommendations(bpr, taste).similar_items(4, 19)
     assert np.allclose(cosine["score"], (unit @ unit[4])[cosine["item"].tolist()], atol=1e-6)
     with pytest.raises(ConfigError, match="popularity"):
-        recommend.similar_items(Popularity(PopularityConfig(), taste), 4, taste)
+        Recommendations(Popularity(PopularityConfig(), taste), taste).similar_items(4)
