@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from graphcl.errors import DataError
-from graphcl.evaluate.contract import Sealed, Split, Task, finite_embedding
-from graphcl.evaluate.node_classification import describe_graph, evenly, unlabelled
+from graphcl.evaluate.contract import Sealed, Split, Task, VectorTable, finite_embedding
+from graphcl.evaluate.node_classification import describe_graph, evenly, node_table, unlabelled
 from graphcl.methods.contract import Method
 
 RESTARTS = 10
@@ -78,7 +78,7 @@ class Clustering(Task):
                 "clusters": classes,
                 "selection": "last epoch",
             },
-            extra={"seed": seed},
+            extra={"seed": seed, "node_ids": data.node_ids},
         )
 
     def validate(self, method: Method, split: Split) -> dict[str, float]:
@@ -100,6 +100,10 @@ class Clustering(Task):
             "colour": labels[chosen].numpy(force=True),
             "colour_name": np.array("class"),
         }
+
+    def tables(self, method: Method, split: Split) -> dict[str, VectorTable]:
+        """The embeddings of all nodes."""
+        return node_table(method, split)
 
     def _clusters(self, method: Method, split: Split) -> np.ndarray:
         own = split.protocol["name"] == "last-epoch" and isinstance(method, AssignsClusters)

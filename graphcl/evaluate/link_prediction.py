@@ -15,8 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from graphcl.evaluate.contract import Sealed, Split, Task, finite_embedding
-from graphcl.evaluate.node_classification import describe_graph, evenly, unlabelled
+from graphcl.evaluate.contract import Sealed, Split, Task, VectorTable, finite_embedding
+from graphcl.evaluate.node_classification import describe_graph, evenly, node_table, unlabelled
 from graphcl.methods.contract import Method
 
 Decoder = Callable[[Tensor], np.ndarray]
@@ -74,7 +74,7 @@ class LinkPrediction(Task):
                 ],
                 "selection": "validation auc",
             },
-            extra={"seed": seed},
+            extra={"seed": seed, "node_ids": data.node_ids},
         )
 
     def validate(self, method: Method, split: Split) -> dict[str, float]:
@@ -96,6 +96,10 @@ class LinkPrediction(Task):
             "colour": np.log10(1 + degree[chosen].numpy(force=True)),
             "colour_name": np.array("log10(1 + degree)"),
         }
+
+    def tables(self, method: Method, split: Split) -> dict[str, VectorTable]:
+        """The embeddings of all nodes."""
+        return node_table(method, split)
 
     def _best_decoder(self, embeddings: Tensor, split: Split) -> tuple[Decoder, dict[str, float]]:
         z = embeddings.detach()

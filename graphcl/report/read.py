@@ -64,6 +64,22 @@ class Result(_Part):
 
 
 @dataclass(frozen=True)
+class Example:
+    """What one user took and was recommended, in titles (ids where there are none)."""
+
+    user: str
+    """The caller's own id."""
+    history: tuple[str, ...]
+    """The latest items that were known when the list was made, oldest first."""
+    recommended: tuple[str, ...]
+    """Best first."""
+    hits: tuple[bool, ...]
+    """For each recommended item whether it was held out, that is, a right guess."""
+    held_out: tuple[str, ...]
+    """Items that the user took later (the first ten)."""
+
+
+@dataclass(frozen=True)
 class Snapshot:
     """What `snapshot.npz` holds of the first seed."""
 
@@ -76,6 +92,10 @@ class Snapshot:
     """Title -> the raw values, not yet binned."""
     spectrum: NDArray[np.float64] | None = None
     """Singular values, largest first."""
+    examples: tuple[Example, ...] = ()
+    """Example recommendations of recommender runs, from the arrays `examples/user` (e,),
+    `examples/history` (e, h), `examples/recommended` (e, k), `examples/hit` (e, k) bool and
+    `examples/held_out` (e, t): unicode text, rows filled up with empty text."""
 
 
 @dataclass(frozen=True)
@@ -117,19 +137,25 @@ def read_run(folder: Path) -> Run:
         DataError: a file is corrupt.
     """
     folder = Path(folder)
-    if not folder.is_dir():
-        raise MissingDataError(
-            f"there is no run folder '{folder}'; give a folder that `graphcl run` wrote"
-        )
     return Run(
         folder=folder,
-        result=_read_result(folder),
+        result=read_result(folder),
         log=_read_log(folder / "log.jsonl"),
         snapshot=_read_snapshot(folder / "snapshot.npz"),
     )
 
 
-def _read_result(folder: Path) -> Result:
+def read_result(folder: Path) -> Result:
+    """Read `result.json` alone.
+
+    Raises:
+        MissingDataError: the folder or the file does not exist.
+        DataError: the file is corrupt.
+    """
+    if not folder.is_dir():
+        raise MissingDataError(
+            f"there is no run folder '{folder}'; give a folder that `graphcl run` wrote"
+        )
     path = folder / "result.json"
     if not path.exists():
         raise MissingDataError(f"'{folder}' holds no result.json; {_why_no_result(folder)}")
@@ -217,7 +243,8 @@ def _read_snapshot(path: Path) -> Snapshot | None:
     if missing:
         raise DataError(f"'{path}' is not a snapshot: it lacks {', '.join(sorted(missing))}")
     embedding, colour = arrays["embedding"], arrays["colour"]
-    numbers = [embedding, *(v for k, v in arrays.items() if "/" in k or k == "spectrum")]
+    drawn = {name: array for name, array in arrays.items() if not name.startswith("examples/")}
+    numbers = [embedding, *(v for k, v in drawn.items() if "/" in k or k == "spectrum")]
     if not all(array.dtype.kind in "fiub" for array in numbers) or (
         embedding.ndim != 2 or colour.shape != embedding.shape[:1]
     ):
@@ -236,4 +263,39 @@ def _read_snapshot(path: Path) -> Snapshot | None:
             if name.startswith(prefix)
         },
         spectrum=(arrays["spectrum"].astype(np.float64).ravel() if "spectrum" in arrays else None),
+        examples=_read_examples(path, arrays),
     )
+
+
+def _read_examples(path: Path, arrays: Mapping[str, NDArray[Any]]) -> tuple[Example, ...]:
+    names = ("user", "history", "recommended", "hit", "held_out")
+    found = [arrays[f"examples/{name}"] for name in names if f"examples/{name}" in arrays]
+    if not found:
+        return ()
+    kinds, sizes = "".join(array.dtype.kind for array in found), {len(a) for a in found if a.ndim}
+    shapes = [array.shape for array in found]
+    if (
+        kinds != "UUUbU"
+        or [len(shape) for shape in shapes] != [1, 2, 2, 2, 2]
+        or len(sizes) != 1
+        or shapes[2] != shapes[3]
+    ):
+        raise DataError(
+            f"'{path}' is not a snapshot: examples must be text user (e,), history (e, h), "
+            f"recommended (e, k), booleans hit (e, k) and text held_out (e, t) (got {shapes})"
+        )
+    user, history, recommended, hit, held_out = (array.tolist() for array in found)
+    return tuple(
+        Example(
+            user[row],
+            _present(history[row]),
+            listed := _present(recommended[row]),
+            tuple(hit[row][: len(listed)]),
+            _present(held_out[row]),
+        )
+        for row in range(len(user))
+    )
+
+
+def _present(titles: Sequence[str]) -> tuple[str, ...]:
+    return tuple(title for title in titles if title)
