@@ -1,0 +1,97 @@
+"""`--track`: which services are told about a run, and what they are told."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from graphcl.app.catalogue import load_class
+from graphcl.app.environment import versions
+from graphcl.app.settings import RunSpecification
+from graphcl.errors import ConfigError
+from graphcl.evaluate.contract import Split
+from graphcl.train.sinks import SINKS
+from graphcl.train.sinks.contract import Guarded, Sink, TrackedRun, Value
+
+
+def _quiet(sentence: str) -> None:
+    """Say nothing."""
+
+
+@dataclass(frozen=True)
+class Tracking:
+    """The services that were asked for, by name; none by default."""
+
+    services: Mapping[str, Callable[[TrackedRun], Sink]] = field(default_factory=dict)
+    report: Callable[[str], None] = _quiet
+    """Takes the sentence about a service that fails."""
+
+    def seed(self, run: TrackedRun) -> list[Sink]:
+        """A sink for each service."""
+        return [
+            Guarded(name, partial(service, run), self.report)
+            for name, service in self.services.items()
+        ]
+
+
+def tracking(names: Sequence[str], report: Callable[[str], None]) -> Tracking:
+    """The services called `names`, all of them known to be installed.
+
+    Raises:
+        UnknownNameError: there is no such service; the message names the nearest.
+        ConfigError: its package is not installed.
+    """
+    services = {}
+    for name in dict.fromkeys(names):
+        service = load_class("tracking service", name, SINKS)
+        if find_spec(service.package) is None:
+            raise ConfigError(
+                f"--track {name} needs the package '{service.package}', which is not installed; "
+                "the extra 'track' brings it: pip install 'graphcl[track]'"
+            )
+        services[name] = service
+    return Tracking(services, report)
+
+
+def tracked_run(
+    specification: RunSpecification,
+    split: Split,
+    seed: int,
+    folder: Path,
+    *,
+    trial: int | None = None,
+    epoch: int = 0,
+) -> TrackedRun:
+    """One seed of the run, or of the `trial` of a study, in `folder`; it goes on after `epoch`."""
+    described = {
+        **specification.as_dict(),
+        "seed": seed,
+        "dataset": split.dataset,
+        "protocol": split.protocol,
+        "versions": versions(),
+    }
+    del described["seeds"]
+    within, called = ("", "") if trial is None else (f"trial-{trial}/", f" trial {trial}")
+    return TrackedRun(
+        key=f"{within}seed-{seed}",
+        name=f"{specification.method} on {split.dataset['name']}{called} seed {seed}",
+        group=folder.resolve().name,
+        folder=folder / "tracking",
+        parameters=dict(_flat(described)),
+        epoch=epoch,
+    )
+
+
+def _flat(content: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Value]]:
+    pairs: list[tuple[str, Value]] = []
+    for name, value in content.items():
+        if isinstance(value, Mapping):
+            pairs += _flat(value, f"{prefix}{name}.")
+        else:
+            plain = value is None or isinstance(value, bool | int | float | str)
+            pairs.append((f"{prefix}{name}", value if plain else str(value)))
+    return pairs
