@@ -19,7 +19,7 @@ class ProgressDisplay:
         self.title = title
 
     def seed(self, seed: int, epochs: int, metric: str, before: Mapping[str, Any]) -> Sink:
-        """A sink that shows the training of one seed.
+        """A sink that shows the training of one seed; on a terminal only.
 
         Args:
             seed: the seed.
@@ -27,6 +27,8 @@ class ProgressDisplay:
             metric: the validation metric that selects.
             before: the `progress` of the checkpoint that it goes on from; {} at the start.
         """
+        if not self.console.is_terminal:
+            return Sink()
         return _Bar(self.console, f"{self.title} seed {seed}", epochs, metric, before)
 
     def finish_seed(self, seed: int, metric: str, value: float, seconds: float) -> None:
@@ -47,7 +49,6 @@ class _Bar(Sink):
         self._best: tuple[float, int] | None = None
         if before.get("best_value") is not None:
             self._best = before["best_value"], before["best_epoch"]
-        # rich draws nothing when the output is not a terminal.
         self._progress = Progress(*columns, console=console, transient=True)
         self._task = self._progress.add_task(
             title, total=epochs, completed=before.get("epoch", 0), state=""

@@ -24,7 +24,7 @@ from graphcl.errors import ConfigError
 from graphcl.evaluate.contract import Split
 from graphcl.methods.contract import Method
 from graphcl.train.checkpoint import Checkpoint
-from graphcl.train.log import RunLog, rewind
+from graphcl.train.log import RunLog, rewind, seed_records
 from graphcl.train.loop import Trainer
 from graphcl.train.processes import Processes
 from graphcl.train.seeds import seed_everything
@@ -188,7 +188,9 @@ def _run_seed(
         checkpoint = team.from_first(lambda: checkpoints.load_last(fingerprint))
     before = checkpoint.state["progress"] if checkpoint else {}
     seconds_before = before.get("seconds", 0.0)
+    opening = time.perf_counter()
     with _sinks(specification, split, seed, folder, display, before, tracking, team) as log:
+        clock += time.perf_counter() - opening  # a service's own time is not the training's
         if method.trainable:
             trainer = Trainer(
                 method, specification.task, split,
@@ -237,8 +239,10 @@ def _sinks(
     if not team.first:
         return Sink()
     log = RunLog(folder.log)
-    run = tracked_run(specification, split, seed, folder.path, epoch=before.get("epoch", 0))
-    services = tracking.seed(run)
+    services = tracking.seed(tracked_run(specification, split, seed, folder.path))
+    if before and services:
+        for record in seed_records(folder.log, seed):
+            Sinks(*services).write(record)
     epochs, metric = specification.settings.epochs, specification.task.metric
     return Sinks(log, *services, display.seed(seed, epochs, metric, before))
 

@@ -64,9 +64,8 @@ def tracked_run(
     folder: Path,
     *,
     trial: int | None = None,
-    epoch: int = 0,
 ) -> TrackedRun:
-    """One seed of the run, or of the `trial` of a study, in `folder`; it goes on after `epoch`."""
+    """One seed of the run, or of the `trial` of a study, in `folder`."""
     described = {
         **specification.as_dict(),
         "seed": seed,
@@ -82,7 +81,6 @@ def tracked_run(
         group=folder.resolve().name,
         folder=folder / "tracking",
         parameters=dict(_flat(described)),
-        epoch=epoch,
     )
 
 

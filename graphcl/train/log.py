@@ -29,6 +29,21 @@ def rewind(path: Path, seed: int, epoch: int) -> None:
     write_bytes(path, b"".join(line + b"\n" for line in kept))
 
 
+def seed_records(path: Path, seed: int) -> list[Record]:
+    """The records of `seed` in a log that was rewound; [] where there is none.
+
+    Raises:
+        OutputError: the file cannot be read.
+    """
+    try:
+        lines = path.read_bytes().splitlines()
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise OutputError(f"cannot read '{path}': {error.strerror or error}") from None
+    return [record for record in map(json.loads, lines) if record["seed"] == seed]
+
+
 def _stays(line: bytes, seed: int, epoch: int) -> bool:
     try:
         record = json.loads(line)

@@ -121,7 +121,6 @@ class Trainer:
         """Write the full state as the `last` checkpoint."""
         if not self.processes.first:
             return
-        self.log.flush()
         self._count_time()
         tensors: dict[str, Tensor] = {
             **_prefixed("model", self.method.state_dict()),

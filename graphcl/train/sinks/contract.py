@@ -21,6 +21,10 @@ Value = str | int | float | bool | None
 class Sink:
     """Takes the records of one seed; this one drops them.
 
+    Epochs never decrease. A seed that is resumed is logged to a new sink, which is handed all
+    records again from the first one on: training repeats those behind the checkpoint to the same
+    bits, so a sink that finds some of them in place leaves them out.
+
     Used as a context manager it is closed at the end of the block.
     """
 
@@ -28,10 +32,7 @@ class Sink:
     """The package that it needs, where that is not always installed."""
 
     def write(self, record: Record) -> None:
-        """Take one record. Epochs never decrease."""
-
-    def flush(self) -> None:
-        """Make what was written last: a checkpoint is about to be saved."""
+        """Take one record."""
 
     def close(self, failed: bool) -> None:
         """No record will follow; `failed` tells whether an error or a person ended the seed."""
@@ -58,11 +59,6 @@ class Sinks(Sink):
         """To each."""
         for sink in self._sinks:
             sink.write(record)
-
-    def flush(self) -> None:
-        """Each."""
-        for sink in self._sinks:
-            sink.flush()
 
     def close(self, failed: bool) -> None:
         """Each, the last first, also when one of them fails at it."""
@@ -93,11 +89,6 @@ class Guarded(Sink):
         if self._sink:
             sink = self._sink
             self._try(lambda: sink.write(record))
-
-    def flush(self) -> None:
-        """The sink, unless it has failed before."""
-        if self._sink:
-            self._try(self._sink.flush)
 
     def close(self, failed: bool) -> None:
         """The sink, unless it has failed before."""
@@ -131,11 +122,9 @@ class TrackedRun:
     """Where a service that keeps files keeps them."""
     parameters: Mapping[str, Value]
     """Settings, data, protocol and versions, flat: `settings.epochs`, `dataset.hash`."""
-    epoch: int = 0
-    """The last epoch that stays when a run is resumed; the next record is of the one after."""
 
     def kept_id(self, service: str) -> str | None:
-        """The id that `service` had for this seed before it was resumed."""
+        """The id that `service` gave this seed before it was resumed."""
         path = self._id_file(service)
         return path.read_text(encoding="utf-8").strip() if path.exists() else None
 

@@ -3,12 +3,11 @@
 Without that variable everything stays in `tracking/mlflow.db` (SQLite) of the run folder, and
 `mlflow ui --backend-store-uri sqlite:///RUN/tracking/mlflow.db` shows it. The experiment is
 `graphcl` unless `MLFLOW_EXPERIMENT_NAME` says otherwise. A resumed seed goes on in the same MLflow
-run and leaves out the epochs that are there already: training repeats them to the same bits.
+run with the first epoch that is not there.
 
-Metrics are sent once a second, before every checkpoint and at the end, since one SQLite
-transaction takes as long as an epoch on a small graph. A server that does not answer is tried
-twice, ten seconds each, and usage reports to MLflow's makers are off; MLflow's own variables
-change both.
+Metrics are sent once a second and at the end, since one SQLite transaction takes as long as an
+epoch on a small graph. A server that does not answer is tried twice, ten seconds each, and usage
+reports to MLflow's makers are off; MLflow's own variables change both.
 """
 
 from __future__ import annotations
@@ -76,19 +75,18 @@ class MLflow(Sink):
         if "stopped" in record:
             self._client.set_tag(self._run_id, "stopped", record["stopped"])
         if time.monotonic() - self._sent >= SECONDS:
-            self.flush()
+            self._send()
 
-    def flush(self) -> None:
-        """Send what waits."""
+    def close(self, failed: bool) -> None:
+        """Send the rest and end the MLflow run."""
+        self._send()
+        self._client.set_terminated(self._run_id, "FAILED" if failed else "FINISHED")
+
+    def _send(self) -> None:
         waiting, self._waiting = self._waiting, []
         for start in range(0, len(waiting), MOST_METRICS):
             self._client.log_batch(self._run_id, metrics=waiting[start : start + MOST_METRICS])
         self._sent = time.monotonic()
-
-    def close(self, failed: bool) -> None:
-        """Send the rest and end the MLflow run."""
-        self.flush()
-        self._client.set_terminated(self._run_id, "FAILED" if failed else "FINISHED")
 
     def _create(self, run: TrackedRun, local: bool) -> str:
         from mlflow.entities import Param

@@ -1,7 +1,7 @@
 """TensorBoard: event files in the run folder, `tensorboard --logdir runs` shows them.
 
 A resumed seed writes another file beside the first, which begins by telling TensorBoard to forget
-what lies behind the checkpoint (`purge_step`), so that no epoch is drawn twice.
+what came before (`purge_step`) and holds all epochs itself, so that none is drawn twice or missing.
 """
 
 from __future__ import annotations
@@ -24,12 +24,10 @@ class TensorBoard(Sink):
             for name, value in run.parameters.items()
         }
         self._measured: dict[str, float] = {}
-        self._writer = SummaryWriter(
-            str(run.folder / "tensorboard" / run.key), purge_step=run.epoch + 1
-        )
+        self._writer = SummaryWriter(str(run.folder / "tensorboard" / run.key), purge_step=0)
         rows = [f"| {name} | {value} |" for name, value in self._parameters.items()]
         table = "\n".join(["| parameter | value |", "|---|---|", *rows])
-        self._writer.add_text("parameters", table, run.epoch + 1)
+        self._writer.add_text("parameters", table)
 
     def write(self, record: Record) -> None:
         """One scalar each."""
@@ -37,10 +35,6 @@ class TensorBoard(Sink):
             self._writer.add_scalar(name, value, record["epoch"])
             if name.startswith(("validation/", "test/")):
                 self._measured[name] = value
-
-    def flush(self) -> None:
-        """To the disk."""
-        self._writer.flush()
 
     def close(self, failed: bool) -> None:
         """Add the row of the HParams table; a failed seed gets none."""

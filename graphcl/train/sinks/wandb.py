@@ -5,14 +5,15 @@ the machine, and `wandb sync RUN/tracking/wandb/offline-run-*` uploads it later.
 is for who has used `wandb login`. The project is `graphcl` unless `WANDB_PROJECT` says otherwise.
 System metrics, console output and error reports to the makers are off.
 
-A resumed seed keeps its id. Online it leaves out the epochs that the service has; offline nothing
-can be asked, so the second part is a folder of its own under the same id, and the epochs between
-the last checkpoint and the kill are in both, with the same values.
+A resumed seed goes on in the same W&B run with the first epoch that the service does not have.
+Offline nobody can be asked, and a killed process takes the last epochs with it: the seed begins
+another offline run, of all its epochs, in the place of the unfinished one.
 """
 
 from __future__ import annotations
 
 import os
+import shutil
 import uuid
 from typing import ClassVar
 
@@ -30,10 +31,15 @@ class WandB(Sink):
         os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
         import wandb
 
-        known = run.kept_id("wandb")
-        identity = known or uuid.uuid4().hex[:12]
         run.folder.mkdir(parents=True, exist_ok=True)
         configured = any(os.environ.get(variable) for variable in CONFIGURED)
+        offline = not configured or os.environ.get("WANDB_MODE") == "offline"
+        known = run.kept_id("wandb")
+        if offline and known:
+            for unfinished in run.folder.glob(f"wandb/offline-run-*-{known}"):
+                shutil.rmtree(unfinished)
+            known = None
+        identity = known or uuid.uuid4().hex[:12]
         self._run = wandb.init(
             project=os.environ.get("WANDB_PROJECT", "graphcl"),
             id=identity,
@@ -48,7 +54,7 @@ class WandB(Sink):
                 disable_git=True, disable_code=True,
             ),
         )  # fmt: skip
-        # The first step that the service does not have; 0 where it cannot be asked.
+        # The first step that the service does not have.
         self._first = self._run.step if known else 0
         if not known:
             run.keep_id("wandb", identity)
