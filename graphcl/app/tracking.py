@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -17,25 +16,37 @@ from graphcl.evaluate.contract import Split
 from graphcl.train.sinks import SINKS
 from graphcl.train.sinks.contract import Guarded, Sink, TrackedRun, Value
 
-
-def _quiet(sentence: str) -> None:
-    """Say nothing."""
+Service = Callable[[TrackedRun], Sink]
 
 
-@dataclass(frozen=True)
 class Tracking:
-    """The services that were asked for, by name; none by default."""
+    """The services that were asked for, none by default.
 
-    services: Mapping[str, Callable[[TrackedRun], Sink]] = field(default_factory=dict)
-    report: Callable[[str], None] = _quiet
-    """Takes the sentence about a service that fails."""
+    One that fails is reported in one sentence and left alone from then on: waiting for a dead
+    server would hold up every seed anew.
+
+    Args:
+        services: by name, what makes the sink of a seed.
+        report: takes the sentence.
+    """
+
+    def __init__(
+        self, services: Mapping[str, Service] | None = None, report: Callable[[str], None] = print
+    ) -> None:
+        self._services = dict(services or {})
+        self._report = report
 
     def seed(self, run: TrackedRun) -> list[Sink]:
-        """A sink for each service."""
+        """A sink of each service that has not failed."""
         return [
-            Guarded(name, partial(service, run), self.report)
-            for name, service in self.services.items()
+            Guarded(partial(service, run), partial(self._drop, name))
+            for name, service in list(self._services.items())
         ]
+
+    def _drop(self, name: str, error: Exception) -> None:
+        if self._services.pop(name, None):
+            reason = " ".join(str(error).split())[:200] or type(error).__name__
+            self._report(f"{name} gets no more of this; training and log.jsonl go on: {reason}")
 
 
 def tracking(names: Sequence[str], report: Callable[[str], None]) -> Tracking:

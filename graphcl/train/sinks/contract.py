@@ -68,19 +68,15 @@ class Sinks(Sink):
 
 
 class Guarded(Sink):
-    """A sink outside our control: when it fails, that is told once and the training goes on.
+    """A sink outside our control: when it fails, it gets no more and the training goes on.
 
     Args:
-        name: what to call it in that sentence.
         open_sink: makes the sink; a failure there counts like any other.
-        report: takes the sentence.
+        failed: is told why, once.
     """
 
-    def __init__(
-        self, name: str, open_sink: Callable[[], Sink], report: Callable[[str], None]
-    ) -> None:
-        self._name = name
-        self._report = report
+    def __init__(self, open_sink: Callable[[], Sink], failed: Callable[[Exception], None]) -> None:
+        self._failed = failed
         self._sink: Sink | None = None
         self._try(lambda: setattr(self, "_sink", open_sink()))
 
@@ -101,11 +97,7 @@ class Guarded(Sink):
             action()
         except Exception as error:  # whatever a server, a full disk or a library comes up with
             self._sink = None
-            reason = " ".join(str(error).split())[:200] or type(error).__name__
-            self._report(
-                f"{self._name} failed and gets no more of this seed, the training and log.jsonl "
-                f"go on: {reason}"
-            )
+            self._failed(error)
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,9 @@ from graphcl.train.sinks.contract import Record, Sink, TrackedRun, scalars
 
 CONFIGURED = ("WANDB_MODE", "WANDB_API_KEY", "WANDB_IDENTITY_TOKEN_FILE")
 
+INIT_SECONDS = 30
+"""How long the start of a seed waits for a service that does not answer."""
+
 
 class WandB(Sink):
     """Configuration, curves by epoch and the end state of a seed, as one W&B run."""
@@ -29,6 +32,7 @@ class WandB(Sink):
 
     def __init__(self, run: TrackedRun) -> None:
         os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
+        os.environ.setdefault("WANDB_SILENT", "true")
         import wandb
 
         run.folder.mkdir(parents=True, exist_ok=True)
@@ -51,7 +55,7 @@ class WandB(Sink):
             mode=None if configured else "offline",
             settings=wandb.Settings(
                 silent=True, console="off", x_disable_stats=True,
-                disable_git=True, disable_code=True,
+                disable_git=True, disable_code=True, init_timeout=INIT_SECONDS,
             ),
         )  # fmt: skip
         # The first step that the service does not have.
