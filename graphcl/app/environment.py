@@ -47,4 +47,5 @@ def command_line() -> str:
     """The command as typed, with the program's folder cut off."""
     import shlex
 
-    return shlex.join([os.path.basename(sys.argv[0]), *sys.argv[1:]])
+    program = os.path.basename(sys.argv[0])
+    return shlex.join(["graphcl" if program == "__main__.py" else program, *sys.argv[1:]])
