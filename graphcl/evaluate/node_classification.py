@@ -18,6 +18,7 @@ from graphcl.evaluate.probe import (
     probe_by_cross_validation,
     probe_by_validation,
 )
+from graphcl.evaluate.snapshot import graph_snapshot
 from graphcl.methods.contract import Method
 
 
@@ -99,16 +100,8 @@ class NodeClassification(Task):
         return _probe(finite_embedding(method, split.train), split.test.open())
 
     def snapshot(self, method: Method, split: Split) -> dict[str, np.ndarray]:
-        """Embeddings of at most 3000 nodes with their classes."""
-        labels = split.test.opened().labels
-        chosen = evenly(labels.numel(), 3000)
-        return {
-            "embedding": finite_embedding(method, split.train)[chosen]
-            .numpy(force=True)
-            .astype(np.float32),
-            "colour": labels[chosen].numpy(force=True),
-            "colour_name": np.array("class"),
-        }
+        """Nodes coloured by class; see `graphcl.evaluate.snapshot`."""
+        return graph_snapshot(method, split.train, split.test.opened().labels, "class")
 
 
 def _probe(embeddings: Tensor, targets: NodeTargets) -> dict[str, float]:
@@ -145,10 +138,3 @@ def describe_graph(name: str, data: Any, content_hash: str) -> dict[str, Any]:
         "features": int(data.x.shape[1]),
         **({} if data.y is None else {"classes": int(data.y[data.y >= 0].unique().numel())}),
     }
-
-
-def evenly(count: int, most: int) -> Tensor:
-    """At most `most` indices below `count`, evenly spaced."""
-    if count <= most:
-        return torch.arange(count)
-    return torch.linspace(0, count - 1, most).long()

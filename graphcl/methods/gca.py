@@ -86,6 +86,16 @@ class GCA(GraphMethod):
         contrast = self.contrast(u, v)
         return {"contrast": contrast, "total": contrast}
 
+    def histograms(self) -> dict[str, Tensor]:
+        """What the two views draw from."""
+        values = {}
+        for view in (0, 1):
+            kept = f"probability that an edge is kept/view {view + 1}"
+            values[kept] = self.keep_edges[view]
+            masked = f"probability that a feature is masked/view {view + 1}"
+            values[masked] = self.mask_features[view]
+        return values
+
     def _encode_view(self, data: Any, view: int, generator: torch.Generator) -> Tensor:
         undirected = not self.config.directed_views
         edge_index, _ = drop_edges_with_probability(

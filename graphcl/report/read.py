@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from graphcl.data.limits import check_unpacked
 from graphcl.errors import ConfigError, DataError, MissingDataError
+from graphcl.report.study import is_study
 
 
 class _Part(BaseModel):
@@ -72,10 +73,16 @@ class Snapshot:
     colour: NDArray[Any]
     """(n,): class ids, class names, or a number such as popularity."""
     colour_name: str
+    label: NDArray[Any] | None = None
+    """(n,): what hovering over a point says, such as a title."""
     histograms: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
-    """Title -> the raw values, not yet binned."""
+    """`TITLE` or `TITLE/SERIES` -> the raw values, not yet binned."""
     spectrum: NDArray[np.float64] | None = None
     """Singular values, largest first."""
+    alignment: float | None = None
+    uniformity: float | None = None
+    positives: str = ""
+    """What the positive pairs of `alignment` are."""
 
 
 @dataclass(frozen=True)
@@ -96,6 +103,8 @@ class Run:
 def read_runs(folders: Sequence[Path]) -> list[Run]:
     """Read every folder, each once, in the order given.
 
+    A study stands for the run of its chosen settings, where that was tested.
+
     Raises:
         ConfigError: `folders` is empty.
         MissingDataError: a folder, or the result of a run, does not exist.
@@ -104,9 +113,13 @@ def read_runs(folders: Sequence[Path]) -> list[Run]:
     if not folders:
         raise ConfigError("a report needs at least one run folder (got none)")
     unique: dict[Path, Path] = {}
-    for folder in folders:
-        unique.setdefault(Path(folder).resolve(), Path(folder))
-    return [read_run(folder) for folder in unique]
+    for folder in map(Path, folders):
+        if is_study(folder):
+            if not (folder / "best" / "result.json").exists():
+                continue
+            folder = folder / "best"
+        unique.setdefault(folder.resolve(), folder)
+    return [read_run(folder) for folder in unique.values()]
 
 
 def read_run(folder: Path) -> Run:
@@ -217,7 +230,7 @@ def _read_snapshot(path: Path) -> Snapshot | None:
     if missing:
         raise DataError(f"'{path}' is not a snapshot: it lacks {', '.join(sorted(missing))}")
     embedding, colour = arrays["embedding"], arrays["colour"]
-    numbers = [embedding, *(v for k, v in arrays.items() if "/" in k or k == "spectrum")]
+    numbers = [embedding, *(v for k, v in arrays.items() if _is_numeric(k))]
     if not all(array.dtype.kind in "fiub" for array in numbers) or (
         embedding.ndim != 2 or colour.shape != embedding.shape[:1]
     ):
@@ -225,15 +238,27 @@ def _read_snapshot(path: Path) -> Snapshot | None:
             f"'{path}' is not a snapshot: embedding must be numbers (n, d) and colour (n,) "
             f"(got {embedding.dtype} {embedding.shape} and {colour.dtype} {colour.shape})"
         )
-    prefix = "histogram/"
+    prefix, label = "histogram/", arrays.get("label")
     return Snapshot(
         embedding=embedding.astype(np.float32),
         colour=colour,
         colour_name=str(arrays["colour_name"]),
+        label=label if label is not None and label.shape == colour.shape else None,
         histograms={
             name.removeprefix(prefix): array.astype(np.float64).ravel()
             for name, array in arrays.items()
             if name.startswith(prefix)
         },
         spectrum=(arrays["spectrum"].astype(np.float64).ravel() if "spectrum" in arrays else None),
+        alignment=_scalar(arrays, "alignment"),
+        uniformity=_scalar(arrays, "uniformity"),
+        positives=str(arrays.get("positives", "positive pairs")),
     )
+
+
+def _is_numeric(name: str) -> bool:
+    return name.startswith("histogram/") or name in ("spectrum", "alignment", "uniformity")
+
+
+def _scalar(arrays: Mapping[str, NDArray[Any]], name: str) -> float | None:
+    return float(arrays[name].item()) if name in arrays and arrays[name].size == 1 else None

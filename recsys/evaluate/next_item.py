@@ -141,7 +141,7 @@ class NextItem(Task):
 
     def snapshot(self, method: Method, split: Split) -> dict[str, np.ndarray]:
         """Item embeddings coloured by popularity; see `recsys.evaluate.items.item_snapshot`."""
-        return item_snapshot(cast(Recommender, method), split.train)
+        return item_snapshot(cast(Recommender, method), split.train, split.test.opened())
 
     def _evaluate(
         self, method: Method, split: Split, holdout: Holdout, list_length: int = 0

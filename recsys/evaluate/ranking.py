@@ -112,4 +112,4 @@ class Ranking(Task):
 
     def snapshot(self, method: Method, split: Split) -> dict[str, np.ndarray]:
         """Item embeddings coloured by popularity; see `recsys.evaluate.items.item_snapshot`."""
-        return item_snapshot(cast(Recommender, method), split.train)
+        return item_snapshot(cast(Recommender, method), split.train, split.test.opened())

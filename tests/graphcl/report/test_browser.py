@@ -18,16 +18,19 @@ pytestmark = [
 ]
 
 # A frame as wide as a phone: headless windows do not go below 500 pixels.
-FRAME = """<body><iframe id="page" src="report.html" style="width:390px;height:9000px"></iframe>
+# Everything is in sight, so every chart is drawn.
+FRAME = """<body><iframe id="page" src="report.html" style="width:390px;height:HEIGHT"></iframe>
 <script>
 const frame = document.getElementById("page");
 function look() {
   const root = frame.contentDocument.documentElement;
-  if (!root.dataset.charts) { return setTimeout(look, 50); }
+  const [ready, all] = (root.dataset.charts || "0/1").split("/");
+  if (ready !== all) { return setTimeout(look, 50); }
   document.title = [root.dataset.charts, root.scrollWidth, root.clientWidth].join(" ");
 }
 frame.onload = look;
 </script></body>"""
+TALL = 30000
 
 
 def browse(path, profile, *flags):
@@ -49,7 +52,7 @@ def page(make_run, tmp_path):
 
 
 def test_every_chart_is_drawn_and_the_console_is_empty(page, tmp_path):
-    dom, console = browse(page, tmp_path / "profile", "--window-size=1200,2000")
+    dom, console = browse(page, tmp_path / "profile", f"--window-size=1200,{TALL}")
     assert console == []
     assert re.search(r'data-charts="(\d+)/(\d+)"', dom).groups() == ("10", "10")
     drawn = re.split(r'<div class="chart ', dom)[1:]
@@ -59,8 +62,13 @@ def test_every_chart_is_drawn_and_the_console_is_empty(page, tmp_path):
 
 def test_a_phone_scrolls_in_one_direction_only(page, tmp_path):
     frame = tmp_path / "frame.html"
-    frame.write_text(FRAME)
-    dom, console = browse(frame, tmp_path / "profile", "--allow-file-access-from-files")
+    frame.write_text(FRAME.replace("HEIGHT", f"{TALL}px"))
+    dom, console = browse(
+        frame,
+        tmp_path / "profile",
+        "--allow-file-access-from-files",
+        f"--window-size=600,{TALL}",
+    )
     assert console == []
     charts, needed, given = re.search(r"<title>(\S+) (\d+) (\d+)</title>", dom).groups()
     assert charts == "10/10"

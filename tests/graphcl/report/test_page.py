@@ -1,3 +1,5 @@
+import base64
+import gzip
 import json
 import re
 import subprocess
@@ -11,6 +13,8 @@ from graphcl.errors import ConfigError, DataError, OutputError
 from graphcl.report import write_report
 
 pytest.importorskip("plotly", reason="plotly is not installed (extra `report`)")
+
+from plotly.offline import get_plotlyjs
 
 VOID = {"meta", "link", "br", "wbr", "img", "input", "hr"}
 
@@ -62,7 +66,8 @@ def test_page_has_every_section_and_a_place_for_every_chart(make_run, tmp_path):
         assert heading in page.text
     places = [a for a in page.all("div") if a.get("class") == "chart"]
     assert [a["id"] for a in places] == list(chart_data(text))
-    assert len(places) == 2 * (1 + 2 + 1) + 2
+    # Validation, two losses and a map each; a histogram; both runs' curves, one spectrum.
+    assert len(places) == 2 * (1 + 2 + 1) + 1 + 1 + 1
     assert all(a["aria-label"] for a in places)
     assert len(page.all("caption")) == 1
     assert "81.00 ± 0.82" in page.text
@@ -81,6 +86,8 @@ def test_page_asks_the_network_for_nothing_and_holds_plotly_once(make_run, tmp_p
     assert policy.startswith("default-src 'none'")
     assert len(re.findall(r"\* plotly\.js v", text)) == 1
     assert len(page.all("script")) == 3
+    packed = re.search(r'id="plotly">([^<]*)</script>', text)[1]
+    assert gzip.decompress(base64.b64decode(packed)).decode() == get_plotlyjs()
 
 
 def test_hostile_names_are_text_everywhere(make_run, tmp_path):
@@ -121,7 +128,23 @@ def test_runs_without_curves_and_maps_say_so(make_run, tmp_path):
     assert chart_data(text) == {}
     assert "no curves" in text
     assert "no embeddings that could be drawn" in text
-    assert "Views and spectrum" not in Page(text).text
+    for absent in ("Views", "Singular spectrum", "Alignment", "Tuning", "Recommendations"):
+        assert absent not in Page(text).text
+
+
+def test_many_runs_are_folded_and_the_page_stays_small(make_run, tmp_path):
+    run = {"epochs": 900, "points": 3000, "parts": ("total", "a", "b")}
+    folders = [make_run(f"{i}", method=f"m{i}", accuracy=[i / 40] * 5, **run) for i in range(24)]
+    text = report(tmp_path, *folders)
+    parts = Page(text).all("details")
+    own = [attributes for attributes in parts if attributes.get("class") == "run"]
+    assert len(own) == 24 * 2
+    assert all("open" not in attributes for attributes in own)
+    few = Page(report(tmp_path, *folders[:2])).all("details")
+    assert all("open" in attributes for attributes in few if attributes.get("class") == "run")
+    library = len(re.search(r'id="plotly">([^<]*)</script>', text)[1])
+    assert library < 2.2e6
+    assert len(text) - library < 3e6
 
 
 def test_versions_that_differ_are_said_run_by_run(make_run, tmp_path):
