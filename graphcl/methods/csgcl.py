@@ -138,8 +138,8 @@ class CSGCL(Method):
             kept = f"probability that view {number} keeps an edge"
             values[f"{kept}/inside a community"] = view.keep_edges[self.inside]
             values[f"{kept}/between communities"] = view.keep_edges[~self.inside]
-            masked = f"probability that a feature is masked/view {number}"
-            values[masked] = view.mask_features
+        for number, view in enumerate(self.views, start=1):
+            values[f"probability that a feature is masked/view {number}"] = view.mask_features
         return values
 
     def _encode_view(self, data: Any, view: CommunalView, generator: torch.Generator) -> Tensor:

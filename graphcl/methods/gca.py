@@ -88,13 +88,12 @@ class GCA(GraphMethod):
 
     def histograms(self) -> dict[str, Tensor]:
         """What the two views draw from."""
-        values = {}
-        for view in (0, 1):
-            kept = f"probability that an edge is kept/view {view + 1}"
-            values[kept] = self.keep_edges[view]
-            masked = f"probability that a feature is masked/view {view + 1}"
-            values[masked] = self.mask_features[view]
-        return values
+        drawn = {"an edge is kept": self.keep_edges, "a feature is masked": self.mask_features}
+        return {
+            f"probability that {what}/view {number}": probability
+            for what, views in drawn.items()
+            for number, probability in enumerate(views, start=1)
+        }
 
     def _encode_view(self, data: Any, view: int, generator: torch.Generator) -> Tensor:
         undirected = not self.config.directed_views

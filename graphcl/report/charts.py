@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import json
 from collections.abc import Iterable, Mapping
+from itertools import groupby
 from typing import Any
 
 from graphcl.report.figures import Figure
@@ -18,8 +19,12 @@ class Charts:
 
     def place(self, figures: Iterable[Figure]) -> str:
         """The figures' HTML; the drawing comes with `json`."""
-        content = "".join(self._figure(figure) for figure in figures)
-        return f'<div class="charts">{content}</div>' if content else ""
+        # A wide one has a row of its own, so that the others fill theirs.
+        rows = groupby(figures, key=lambda figure: figure.wide)
+        return "".join(
+            f'<div class="charts">{"".join(self._figure(figure) for figure in row)}</div>\n'
+            for _, row in rows
+        )
 
     def json(self) -> str:
         """All specifications, unable to end the script element they stand in."""
@@ -30,11 +35,10 @@ class Charts:
         key = f"chart-{len(self._specs) + 1}"
         self._specs[key] = figure.spec
         caption = f"<p>{html.escape(figure.caption)}</p>" if figure.caption else ""
-        wide = ' class="wide"' if figure.wide else ""
         # The height is there before the chart is, so that nothing jumps while reading.
         height = f' style="min-height:{int(figure.spec["layout"]["height"])}px"'
         return (
-            f"<figure{wide}>"
+            f"<figure>"
             f"<figcaption>{html.escape(figure.title)}{caption}</figcaption>"
             f'<div class="chart" id="{key}"{height} role="group" '
             f'aria-label="{html.escape(figure.label)}"></div></figure>\n'

@@ -51,10 +51,23 @@ def curves(run: Run, points: int = MOST) -> list[Figure]:
     if metric is not None:
         figures.append(_curve(run, "validation", metric, f"validation {metric}", points))
     parts = sorted(_names(run.log, "loss"), key=lambda name: name != "total")
+    if _only_part(run.log, parts):
+        return [*figures, _curve(run, "loss", "total", f"total loss: {parts[1]} alone", points)]
     for part in parts:
         title = "total loss" if part == "total" else f"loss part: {part}"
         figures.append(_curve(run, "loss", part, title, points))
     return figures
+
+
+def _only_part(log: Sequence[Mapping[str, Any]], parts: Sequence[str]) -> bool:
+    """Whether the total has one part, which it equals all along: one chart says both."""
+    if len(parts) != 2 or parts[0] != "total":
+        return False
+    return all(
+        record["loss"].get("total") == record["loss"].get(parts[1])
+        for record in log
+        if "loss" in record
+    )
 
 
 def compared_curves(runs: Sequence[Run], names: Sequence[str], points: int = MOST) -> list[Figure]:

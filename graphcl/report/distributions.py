@@ -49,10 +49,9 @@ def _histogram(title: str, series: Mapping[str, NDArray[np.float64]]) -> Figure:
     figure_layout = layout(
         title, "share of values (%)", bargap=0, barmode="overlay", showlegend=len(series) > 1
     )
-    count = f"{len(together):,} values in {_BINS} bins"
     return Figure(
         title=title,
-        caption=f"{count}; each colour adds up to 100 %." if len(series) > 1 else f"{count}.",
+        caption="Each colour adds up to 100 %." if len(series) > 1 else "",
         label=f"Histogram of {title}, {len(together)} values",
         spec={"data": traces, "layout": figure_layout},
     )
@@ -74,7 +73,9 @@ def spectra(runs: Sequence[Run], names: Sequence[str]) -> list[Figure]:
         points.append(((kept + 1).tolist(), numbers(drawn, 4)))
     named = [f"{name}: rank {effective_rank(v):.1f} of {len(v)}" for name, v in shown]
     figure_layout = layout("place", "share of the largest", height=360)
-    figure_layout["yaxis"] |= {"type": "log", "exponentformat": "power", "nticks": 8}
+    figure_layout["yaxis"] |= {"type": "log", "exponentformat": "power"}
+    if min(y for _, drawn in points for y in drawn if y is not None) < 0.05:
+        figure_layout["yaxis"]["dtick"] = 1  # powers of ten only
     return [
         Figure(
             title="singular values of the embedding",

@@ -18,11 +18,16 @@
   function colours() {
     const style = getComputedStyle(document.documentElement);
     const read = (name) => style.getPropertyValue(name).trim();
-    return { text: read("--text"), quiet: read("--quiet"), grid: read("--line") };
+    return {
+      text: read("--text"),
+      quiet: read("--quiet"),
+      grid: read("--line"),
+      ground: read("--ground"),
+    };
   }
 
   function themed(spec) {
-    const { text, quiet, grid } = colours();
+    const { text, quiet, grid, ground } = colours();
     const layout = Object.assign({}, spec.layout, {
       autosize: true,
       paper_bgcolor: "rgba(0,0,0,0)",
@@ -31,6 +36,10 @@
       font: { color: text, size: 12, family: "system-ui, sans-serif" },
       dragmode: touch ? false : "zoom",
     });
+    // Names inside a chart stay readable where lines cross them.
+    layout.annotations = (spec.layout.annotations || []).map((note) =>
+      Object.assign({ bgcolor: ground, borderpad: 1 }, note),
+    );
     for (const axis of ["xaxis", "yaxis"]) {
       layout[axis] = Object.assign({ gridcolor: grid, zerolinecolor: grid }, spec.layout[axis]);
     }

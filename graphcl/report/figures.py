@@ -23,7 +23,6 @@ DASHES = ("solid", "dash", "dot")
 MOST_LINES = len(PALETTE) * len(DASHES)
 REST = "#9a9a9a"
 """What can no longer be told apart."""
-_VIRIDIS = ((68, 1, 84), (59, 82, 139), (33, 145, 140), (94, 201, 98), (253, 231, 37))
 
 
 @dataclass(frozen=True)
@@ -37,6 +36,7 @@ class Figure:
     spec: Mapping[str, Any]
     """`data` and `layout` of plotly.js."""
     wide: bool = False
+    """Whether it has the whole width of the page."""
 
 
 def label_text(text: object) -> str:
@@ -96,14 +96,3 @@ def thin(count: int, most: int) -> NDArray[np.int64]:
     """Evenly spaced places below `count`, at most `most`, the first and the last among them."""
     places = np.linspace(0, count - 1, min(count, most))
     return np.unique(np.round(places).astype(np.int64))
-
-
-def shade(fraction: float) -> str:
-    """The colour at `fraction` in [0, 1] of the scale Viridis."""
-    place = min(max(fraction, 0.0), 1.0) * (len(_VIRIDIS) - 1)
-    low = min(int(place), len(_VIRIDIS) - 2)
-    mixed = (
-        round(a + (b - a) * (place - low))
-        for a, b in zip(_VIRIDIS[low], _VIRIDIS[low + 1], strict=True)
-    )
-    return f"rgb({','.join(str(value) for value in mixed)})"

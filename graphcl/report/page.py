@@ -17,6 +17,7 @@ from graphcl.report.curves import compared_curves, curves, points_per_curve
 from graphcl.report.distributions import histograms, spectra
 from graphcl.report.embedding_map import embedding_map, points_per_map
 from graphcl.report.environment import environment_section
+from graphcl.report.examples_section import EXPLANATION, examples_section
 from graphcl.report.figures import Figure
 from graphcl.report.plane import planes
 from graphcl.report.read import Run, read_runs
@@ -105,6 +106,7 @@ def _page(runs: Sequence[Run], studies: Sequence[Study], plotly: str) -> str:
         ),
         ("plane", "Alignment and uniformity", together(planes)),
         ("spectrum", "Singular spectrum", together(spectra)),
+        ("examples", "Recommendations", _examples(runs, names)),
         ("maps", "Embedding maps", each(lambda run: _map(run, most), _NO_MAP)),
         ("views", "Views", each(histograms)),
         ("environment", "Environment", environment_section(runs, names) if runs else ""),
@@ -196,6 +198,13 @@ def _each(runs: Sequence[Run], names: Sequence[str], content: Callable[[Run], st
         for name, text in parts
         if text
     )
+
+
+def _examples(runs: Sequence[Run], names: Sequence[str]) -> str:
+    content = _each(
+        runs, names, lambda r: examples_section(r.snapshot.examples if r.snapshot else ())
+    )
+    return EXPLANATION + content if content else ""
 
 
 def _map(run: Run, most: int) -> list[Figure]:

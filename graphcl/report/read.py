@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from graphcl.data.limits import check_unpacked
 from graphcl.errors import ConfigError, DataError, MissingDataError
+from graphcl.report.snapshot import Snapshot, read_snapshot
 from graphcl.report.study import is_study
 
 
@@ -62,27 +60,6 @@ class Result(_Part):
     started: str = ""
     select: str | None = None
     headline: list[str] = Field(default_factory=list)
-
-
-@dataclass(frozen=True)
-class Snapshot:
-    """What `snapshot.npz` holds of the first seed."""
-
-    embedding: NDArray[np.float32]
-    """(n, d)."""
-    colour: NDArray[Any]
-    """(n,): class ids, class names, or a number such as popularity."""
-    colour_name: str
-    label: NDArray[Any] | None = None
-    """(n,): what hovering over a point says, such as a title."""
-    histograms: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
-    """`TITLE` or `TITLE/SERIES` -> the raw values, not yet binned."""
-    spectrum: NDArray[np.float64] | None = None
-    """Singular values, largest first."""
-    alignment: float | None = None
-    uniformity: float | None = None
-    positives: str = ""
-    """What the positive pairs of `alignment` are."""
 
 
 @dataclass(frozen=True)
@@ -138,7 +115,7 @@ def read_run(folder: Path) -> Run:
         folder=folder,
         result=_read_result(folder),
         log=_read_log(folder / "log.jsonl"),
-        snapshot=_read_snapshot(folder / "snapshot.npz"),
+        snapshot=read_snapshot(folder / "snapshot.npz"),
     )
 
 
@@ -212,53 +189,3 @@ def _is_record(record: Any) -> bool:
         and all(isinstance(value, int | float | None) for value in record.get(key, {}).values())
         for key in ("loss", "validation")
     )
-
-
-def _read_snapshot(path: Path) -> Snapshot | None:
-    if not path.exists():
-        return None
-    try:
-        check_unpacked(path)
-        # Arrays of Python objects would need pickle, which can run code: refused.
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-    except DataError:
-        raise
-    except Exception:  # a damaged archive can fail in any way
-        raise DataError(f"'{path}' is not a readable snapshot; run the experiment again") from None
-    missing = {"embedding", "colour", "colour_name"} - arrays.keys()
-    if missing:
-        raise DataError(f"'{path}' is not a snapshot: it lacks {', '.join(sorted(missing))}")
-    embedding, colour = arrays["embedding"], arrays["colour"]
-    numbers = [embedding, *(v for k, v in arrays.items() if _is_numeric(k))]
-    if not all(array.dtype.kind in "fiub" for array in numbers) or (
-        embedding.ndim != 2 or colour.shape != embedding.shape[:1]
-    ):
-        raise DataError(
-            f"'{path}' is not a snapshot: embedding must be numbers (n, d) and colour (n,) "
-            f"(got {embedding.dtype} {embedding.shape} and {colour.dtype} {colour.shape})"
-        )
-    prefix, label = "histogram/", arrays.get("label")
-    return Snapshot(
-        embedding=embedding.astype(np.float32),
-        colour=colour,
-        colour_name=str(arrays["colour_name"]),
-        label=label if label is not None and label.shape == colour.shape else None,
-        histograms={
-            name.removeprefix(prefix): array.astype(np.float64).ravel()
-            for name, array in arrays.items()
-            if name.startswith(prefix)
-        },
-        spectrum=(arrays["spectrum"].astype(np.float64).ravel() if "spectrum" in arrays else None),
-        alignment=_scalar(arrays, "alignment"),
-        uniformity=_scalar(arrays, "uniformity"),
-        positives=str(arrays.get("positives", "positive pairs")),
-    )
-
-
-def _is_numeric(name: str) -> bool:
-    return name.startswith("histogram/") or name in ("spectrum", "alignment", "uniformity")
-
-
-def _scalar(arrays: Mapping[str, NDArray[Any]], name: str) -> float | None:
-    return float(arrays[name].item()) if name in arrays and arrays[name].size == 1 else None

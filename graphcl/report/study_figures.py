@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from graphcl.report.figures import PALETTE, REST, Figure, label_text, layout, numbers, shade
+from graphcl.report.figures import PALETTE, REST, Figure, label_text, layout, numbers
 from graphcl.report.study import Range, Study, Trial
 
 MOST_LINES = 150
@@ -53,7 +53,7 @@ def _history(study: Study) -> Figure:
         traces.append(_markers("where the search started", [study.baseline], _STAR))
     return Figure(
         title="history",
-        caption="A pruned trial is drawn at the last value that it reported.",
+        caption="A pruned trial (✕) is drawn at the last value that it reported.",
         label=f"Scatter plot of validation {study.metric} by trial, {len(study.trials)} trials",
         spec={
             "data": [trace for trace in traces if trace["x"]],
@@ -113,7 +113,7 @@ def _settings(study: Study) -> Figure:
     for trial, value in zip(ordered, values, strict=True):
         places = [_place(study.ranges[name], trial.settings.get(name)) for name in names[:-1]]
         fraction = _place(ends, value) or 0.0
-        look = {"color": shade(fraction), "width": 1.5}
+        look = {"color": PALETTE[0], "width": 1.5}
         traces.append(
             {
                 "type": "scatter",
@@ -124,15 +124,19 @@ def _settings(study: Study) -> Figure:
                 "text": _told(trial),
                 "hovertemplate": "%{text}<extra></extra>",
                 "line": look,
-                "opacity": 0.75,
+                # On both backgrounds the bad ones fade, and the good ones stand out.
+                "opacity": round(0.12 + 0.68 * fraction**2, 3),
             }
         )
         if trial.baseline:
-            traces[-1] |= {"line": {"width": 3, "dash": "dot"}, "meta": "text-colour"}
+            dotted = {"width": 3, "dash": "dot"}
+            traces[-1] |= {"line": dotted, "opacity": 0.8, "meta": "text-colour"}
         if trial is ordered[-1]:
-            traces[-1] |= {"line": {**look, "width": 4}, "opacity": 1.0}
+            chosen = {"color": PALETTE[1], "width": 4}
+            traces[-1] |= {"line": chosen, "opacity": 1.0, "meta": ""}
     figure_layout = layout("", "", height=60 * len(names) + 60, showlegend=False)
-    figure_layout["xaxis"] |= {"range": [-0.03, 1.03], "showticklabels": False, "zeroline": False}
+    figure_layout["xaxis"] |= {"range": [-0.03, 1.03], "showticklabels": False}
+    figure_layout["xaxis"] |= {"zeroline": False, "showgrid": False}
     figure_layout["yaxis"] |= {
         "range": [-0.5, len(names) - 0.4],
         "tickvals": rows,
@@ -149,7 +153,7 @@ def _settings(study: Study) -> Figure:
     return Figure(
         title="settings of the trials",
         caption=f"One line for each of {few}{len(study.whole)} trials that ran to their end, the "
-        "brighter the better; the thickest is the best one, the dotted one is where the search "
+        "stronger the better; the thick one is the best, the dotted one is where the search "
         "started. Each row is one setting, from its lowest value to its highest.",
         label=f"Parallel coordinates of {len(ordered)} trials over {len(names)} rows",
         spec={"data": traces, "layout": figure_layout},

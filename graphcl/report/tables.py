@@ -9,13 +9,17 @@ from collections.abc import Sequence
 from graphcl.report.table import ComparisonTable, Row
 
 
-def scrolling(caption: str, head: Sequence[str], body: str) -> str:
-    """A table with a caption and headings around the rows `body`, which is HTML already."""
+def scrolling(caption: str, head: Sequence[str], body: str, kind: str = "") -> str:
+    """A table with a caption and headings around the rows `body`, which is HTML already.
+
+    `kind` is a class of the page's style.
+    """
     caption = html.escape(caption)
     headings = "".join(f'<th scope="col">{html.escape(text)}</th>' for text in head)
+    look = f' class="{kind}"' if kind else ""
     return (
         f'<div class="scroll" role="region" tabindex="0" aria-label="{caption}">'
-        f"<table><caption><span>{caption}</span></caption>\n"
+        f"<table{look}><caption><span>{caption}</span></caption>\n"
         f"<thead><tr>{headings}</tr></thead>\n{body}</table></div>\n"
     )
 

@@ -20,6 +20,7 @@ from recsys.data import (
     load_interactions,
     trained_on_the_future,
 )
+from recsys.evaluate.examples import example_lists
 from recsys.evaluate.full_ranking import Evaluation, Holdout, SeenPolicy, evaluate_users
 from recsys.evaluate.items import check_items, check_targets, describe, item_snapshot
 from recsys.evaluate.lists import coverage, popularity_percentile
@@ -140,8 +141,12 @@ class NextItem(Task):
         }
 
     def snapshot(self, method: Method, split: Split) -> dict[str, np.ndarray]:
-        """Item embeddings coloured by popularity; see `recsys.evaluate.items.item_snapshot`."""
-        return item_snapshot(cast(Recommender, method), split.train, split.test.opened())
+        """`recsys.evaluate.items.item_snapshot` and `recsys.evaluate.examples.example_lists`."""
+        recommender, mask_seen = cast(Recommender, method), split.protocol["mask_seen"]
+        return {
+            **item_snapshot(recommender, split.train, split.test.opened()),
+            **example_lists(recommender, split.test.opened(), mask_seen),
+        }
 
     def _evaluate(
         self, method: Method, split: Split, holdout: Holdout, list_length: int = 0

@@ -13,6 +13,7 @@ from graphcl.errors import DataError
 from graphcl.evaluate.contract import Sealed, Split, Task
 from graphcl.methods.contract import Method
 from recsys.data import load_interactions, random_ratio_per_user
+from recsys.evaluate.examples import example_lists
 from recsys.evaluate.full_ranking import Holdout, item_coverage, mean_metrics, rank_users
 from recsys.evaluate.items import check_targets, describe, item_snapshot
 from recsys.methods.contract import Recommender
@@ -111,5 +112,9 @@ class Ranking(Task):
         return metrics
 
     def snapshot(self, method: Method, split: Split) -> dict[str, np.ndarray]:
-        """Item embeddings coloured by popularity; see `recsys.evaluate.items.item_snapshot`."""
-        return item_snapshot(cast(Recommender, method), split.train, split.test.opened())
+        """`recsys.evaluate.items.item_snapshot` and `recsys.evaluate.examples.example_lists`."""
+        recommender = cast(Recommender, method)
+        return {
+            **item_snapshot(recommender, split.train, split.test.opened()),
+            **example_lists(recommender, split.test.opened()),
+        }

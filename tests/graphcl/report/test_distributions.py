@@ -12,7 +12,7 @@ def test_histogram_shares_of_every_finite_value(make_run):
     run = read_run(make_run("a", snapshot={"histogram/edge weight": values}))
     (figure,) = histograms(run)
     assert figure.title == "edge weight"
-    assert "500 values" in figure.caption
+    assert "500 values" in figure.label
     (bars,) = figure.spec["data"]
     assert sum(bars["y"]) == pytest.approx(100, abs=0.1)
     counts, edges = np.histogram(values[:500], bins=50)

@@ -9,7 +9,7 @@ from graphcl.report import read_run
 from graphcl.report.curves import compared_curves, curves
 from graphcl.report.distributions import histograms, spectra
 from graphcl.report.embedding_map import embedding_map
-from graphcl.report.figures import numbers, shade, thin
+from graphcl.report.figures import numbers, thin
 from graphcl.report.plane import planes
 
 
@@ -50,9 +50,3 @@ def test_numbers_are_short_and_json_has_no_nan():
 @pytest.mark.parametrize(("count", "most", "kept"), [(3, 9, [0, 1, 2]), (9, 3, [0, 4, 8])])
 def test_thinning_keeps_both_ends(count, most, kept):
     assert thin(count, most).tolist() == kept
-
-
-def test_shades_run_from_dark_to_bright():
-    assert shade(0.0) == shade(-1.0) == "rgb(68,1,84)"
-    assert shade(1.0) == shade(2.0) == "rgb(253,231,37)"
-    assert shade(0.5) == "rgb(33,145,140)"
