@@ -26,6 +26,11 @@ DataRoot = Annotated[
     typer.Option("--data-root", help="Folder that holds data sets; default $GRAPHCL_DATA."),
 ]
 
+MovedDataset = Annotated[
+    str | None,
+    typer.Option("--dataset", help="Name or path, where the data set is not where it was."),
+]
+
 
 @app.callback()
 def _options(
@@ -203,6 +208,69 @@ def report(
     console = Console()
     print_comparison(console, runs)
     console.print(f"report: {write_report(runs, out)}", highlight=False)
+
+
+@app.command()
+def export(
+    run: Annotated[Path, typer.Argument(help="The folder of a finished run.")],
+    out: Annotated[
+        Path | None, typer.Option("-o", "--out", help="A new folder; default exports/RUN.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Default: the run's first.")] = None,
+    formats: Annotated[
+        list[str] | None,
+        typer.Option("--format", help="Of the vectors: parquet, npz or both (default)."),
+    ] = None,
+    index: Annotated[
+        bool | None,
+        typer.Option(
+            "--faiss/--no-faiss", help="Index of the items; default: where faiss is installed."
+        ),
+    ] = None,
+    encoder: Annotated[
+        bool, typer.Option("--encoder/--no-encoder", help="The encoder by torch.export.")
+    ] = True,
+    dataset: MovedDataset = None,
+    data_root: DataRoot = None,
+) -> None:
+    """Write vectors with your own ids, weights, encoder, index and a model card of RUN."""
+    from graphcl.app.serving import print_export
+
+    print_export(
+        run, out, seed=seed, formats=formats or ("both",), index=index, encoder=encoder,
+        dataset=dataset, data_root=data_root,
+    )  # fmt: skip
+
+
+@app.command()
+def recommend(
+    run: Annotated[Path, typer.Argument(help="The folder of a finished run, or an export of one.")],
+    users: Annotated[
+        list[str] | None, typer.Option("--user", help="An id of the data set. Repeatable.")
+    ] = None,
+    history: Annotated[
+        str | None,
+        typer.Option(help='For a newcomer: "id,id,...", oldest first; quote an id with a comma.'),
+    ] = None,
+    similar_to: Annotated[
+        list[str] | None, typer.Option("--similar-to", help="An item id or title. Repeatable.")
+    ] = None,
+    k: Annotated[int, typer.Option("-k", help="Items a list.")] = 10,
+    keep_seen: Annotated[
+        bool, typer.Option("--keep-seen", help="Recommend what was taken already, too.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, one object a row.")] = False,
+    seed: Annotated[int | None, typer.Option(help="Default: the run's first.")] = None,
+    dataset: MovedDataset = None,
+    data_root: DataRoot = None,
+) -> None:
+    """Recommend items: to a user, to a newcomer with a history, or by likeness to an item."""
+    from graphcl.app.serving import print_recommendations
+
+    print_recommendations(
+        run, users=users or (), history=history, similar_to=similar_to or (), k=k,
+        keep_seen=keep_seen, as_json=as_json, seed=seed, dataset=dataset, data_root=data_root,
+    )  # fmt: skip
 
 
 @data_app.command("list")

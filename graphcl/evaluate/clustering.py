@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from graphcl.errors import DataError
-from graphcl.evaluate.contract import Sealed, Split, Task, finite_embedding
-from graphcl.evaluate.node_classification import describe_graph, unlabelled
+from graphcl.evaluate.contract import Sealed, Split, Task, VectorTable, finite_embedding
+from graphcl.evaluate.node_classification import describe_graph, node_table, unlabelled
 from graphcl.evaluate.snapshot import graph_snapshot
 from graphcl.methods.contract import Method
 
@@ -79,7 +79,7 @@ class Clustering(Task):
                 "clusters": classes,
                 "selection": "last epoch",
             },
-            extra={"seed": seed},
+            extra={"seed": seed, "node_ids": data.node_ids},
         )
 
     def validate(self, method: Method, split: Split) -> dict[str, float]:
@@ -94,6 +94,10 @@ class Clustering(Task):
     def snapshot(self, method: Method, split: Split) -> dict[str, np.ndarray]:
         """Nodes coloured by class; see `graphcl.evaluate.snapshot`."""
         return graph_snapshot(method, split.train, split.test.opened(), "class")
+
+    def tables(self, method: Method, split: Split) -> dict[str, VectorTable]:
+        """The embeddings of all nodes."""
+        return node_table(method, split)
 
     def _clusters(self, method: Method, split: Split) -> np.ndarray:
         own = split.protocol["name"] == "last-epoch" and isinstance(method, AssignsClusters)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from graphcl.errors import DataError
-from graphcl.evaluate.contract import Sealed, Split, Task, finite_embedding
+from graphcl.evaluate.contract import Sealed, Split, Task, VectorTable, finite_embedding
 from graphcl.evaluate.probe import (
     classification_metrics,
     l2_normalise,
@@ -87,6 +87,7 @@ class NodeClassification(Task):
                 "nodes": [int(mask.sum()) for mask in (masks.train, masks.validation, masks.test)],
                 "selection": "validation accuracy" if masks.validation.any() else "last epoch",
             },
+            extra={"node_ids": data.node_ids},
         )
 
     def validate(self, method: Method, split: Split) -> dict[str, float]:
@@ -102,6 +103,10 @@ class NodeClassification(Task):
     def snapshot(self, method: Method, split: Split) -> dict[str, np.ndarray]:
         """Nodes coloured by class; see `graphcl.evaluate.snapshot`."""
         return graph_snapshot(method, split.train, split.test.opened().labels, "class")
+
+    def tables(self, method: Method, split: Split) -> dict[str, VectorTable]:
+        """The embeddings of all nodes."""
+        return node_table(method, split)
 
 
 def _probe(embeddings: Tensor, targets: NodeTargets) -> dict[str, float]:
@@ -137,4 +142,20 @@ def describe_graph(name: str, data: Any, content_hash: str) -> dict[str, Any]:
         "edges": int(data.edge_index.shape[1]) // 2,
         "features": int(data.x.shape[1]),
         **({} if data.y is None else {"classes": int(data.y[data.y >= 0].unique().numel())}),
+    }
+
+
+def node_table(method: Method, split: Split) -> dict[str, VectorTable]:
+    """`nodes`: the embeddings of all nodes of the training graph under the data set's own ids.
+
+    The ids are `split.extra["node_ids"]`, else the node numbers.
+    """
+    embedding = finite_embedding(method, split.train).numpy(force=True)
+    ids = np.asarray(split.extra.get("node_ids", np.arange(len(embedding))))
+    return {
+        "nodes": VectorTable(
+            ids,
+            embedding,
+            "The embeddings that were evaluated, before any scaling or probe.",
+        )
     }

@@ -6,6 +6,7 @@ The training loop and the command line know methods through this class alone.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
@@ -26,6 +27,20 @@ class MethodConfig(Config):
     """Evaluations without improvement before training stops; 0 trains all epochs."""
     minimum_epochs: Count = 0
     """Training never stops early before this epoch: contrastive losses help late."""
+
+
+@dataclass(frozen=True)
+class PortableEncoder:
+    """An encoder as a function of tensors alone, which `torch.export` can take elsewhere."""
+
+    module: nn.Module
+    """Called with `arguments`, positionally."""
+    arguments: dict[str, Tensor]
+    """An example of every argument by its name, no varying size 0 or 1."""
+    varying: dict[str, dict[int, tuple[str, int | None]]]
+    """Argument -> dimension -> the name of its size and the largest allowed, None for any."""
+    meaning: str
+    """What goes in and what comes out, a sentence for the model card."""
 
 
 class Method(nn.Module):
@@ -64,6 +79,10 @@ class Method(nn.Module):
         `TITLE` or `TITLE/SERIES` -> values of any number; series of one title share a chart.
         """
         return {}
+
+    def portable_encoder(self) -> PortableEncoder | None:
+        """The trained encoder for use outside this library; None where there is no such thing."""
+        return None
 
     def epoch_start(self, epoch: int, generator: torch.Generator) -> None:
         """Called before each epoch (1-based): schedules, clustering, re-drawn views."""

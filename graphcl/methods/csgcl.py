@@ -41,9 +41,10 @@ from graphcl.config import tunable
 from graphcl.encoders import GCN, ProjectionHead, gcn_matrix
 from graphcl.kernels.communities import community_strength, detect_communities
 from graphcl.losses import InfoNCE
-from graphcl.methods.contract import Method
+from graphcl.methods.contract import Method, PortableEncoder
 from graphcl.methods.features import prepare_features, scale_features
 from graphcl.methods.grace import GRACEConfig
+from graphcl.methods.portable import portable_gcn
 from graphcl.views import (
     community_keep_probability,
     community_mask_probability,
@@ -141,6 +142,10 @@ class CSGCL(Method):
         for number, view in enumerate(self.views, start=1):
             values[f"probability that a feature is masked/view {number}"] = view.mask_features
         return values
+
+    def portable_encoder(self) -> PortableEncoder:
+        """The encoder on raw features and edges."""
+        return portable_gcn(self.encoder, self.data, scale=self.config.normalise_features)
 
     def _encode_view(self, data: Any, view: CommunalView, generator: torch.Generator) -> Tensor:
         edge_index, _ = drop_edges_with_probability(

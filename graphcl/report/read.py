@@ -107,19 +107,25 @@ def read_run(folder: Path) -> Run:
         DataError: a file is corrupt.
     """
     folder = Path(folder)
-    if not folder.is_dir():
-        raise MissingDataError(
-            f"there is no run folder '{folder}'; give a folder that `graphcl run` wrote"
-        )
     return Run(
         folder=folder,
-        result=_read_result(folder),
+        result=read_result(folder),
         log=_read_log(folder / "log.jsonl"),
         snapshot=read_snapshot(folder / "snapshot.npz"),
     )
 
 
-def _read_result(folder: Path) -> Result:
+def read_result(folder: Path) -> Result:
+    """Read `result.json` alone.
+
+    Raises:
+        MissingDataError: the folder or the file does not exist.
+        DataError: the file is corrupt.
+    """
+    if not folder.is_dir():
+        raise MissingDataError(
+            f"there is no run folder '{folder}'; give a folder that `graphcl run` wrote"
+        )
     path = folder / "result.json"
     if not path.exists():
         raise MissingDataError(f"'{folder}' holds no result.json; {_why_no_result(folder)}")

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from graphcl.diagnostics import alignment
 from graphcl.errors import DataError
@@ -21,15 +20,6 @@ from recsys.data.interactions import Interactions
 from recsys.data.sequences import flat_histories
 from recsys.evaluate.full_ranking import Holdout, device_of
 from recsys.methods.contract import Recommender
-
-
-@runtime_checkable
-class GivesVectors(Protocol):
-    """A recommender whose scores are inner products of user and item vectors."""
-
-    def vectors(self, users: Tensor, history: Interactions) -> tuple[Tensor, Tensor]:
-        """Users (B, d) and all items (num_items, d)."""
-        ...
 
 
 def describe(log: Interactions) -> dict[str, Any]:
@@ -78,7 +68,7 @@ def item_snapshot(
         `embedding` float32 (n, d) with n <= 3000, `colour` (n,) log10 of the training
         interactions, `colour_name`, and `label` (n,): titles, or ids where there are none.
         Items without a training interaction are left out. `spectrum` is that of all items;
-        `alignment` and `uniformity` are there where the method `GivesVectors`.
+        `alignment` and `uniformity` are there where the method has user `vectors`.
     """
     counts = train.item_counts().cpu()
     order = torch.sort(counts, descending=True, stable=True).indices
@@ -102,14 +92,15 @@ def _plane(method: Recommender, holdout: Holdout) -> dict[str, np.ndarray]:
 
     What DirectAU trains (Wang et al. 2022, arXiv 2206.12811), of at most 3000 test users.
     """
-    if not isinstance(method, GivesVectors):
-        return {}
     device = device_of(method)
     history, targets = holdout.history.to(device), holdout.targets.to(device)
     users = torch.nonzero(targets.lengths() > 0).flatten()
     users = users[evenly(len(users), LARGEST_SNAPSHOT).to(device)]
     rows, items = flat_histories(targets, users)
-    own, all_items = (part.detach().float() for part in method.vectors(users, history))
+    vectors = method.vectors(users, history)
+    if vectors is None:
+        return {}
+    own, all_items = (part.detach().float() for part in vectors)
     spread = (sampled_uniformity(own) + sampled_uniformity(all_items)) / 2
     return {
         "alignment": np.array(float(alignment(own[rows], all_items[items.long()]))),
