@@ -209,7 +209,9 @@ def show(
 
 @app.command()
 def report(
-    runs: Annotated[list[Path], typer.Argument(help="Run folders.")],
+    runs: Annotated[
+        list[Path], typer.Argument(help="Run folders, and OUT folders of `graphcl tune`.")
+    ],
     out: Annotated[Path, typer.Option("-o", "--out", help="The page to write.")] = Path(
         "report.html"
     ),

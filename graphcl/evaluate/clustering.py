@@ -16,7 +16,8 @@ from torch import Tensor
 
 from graphcl.errors import DataError
 from graphcl.evaluate.contract import Sealed, Split, Task, VectorTable, finite_embedding
-from graphcl.evaluate.node_classification import describe_graph, evenly, node_table, unlabelled
+from graphcl.evaluate.node_classification import describe_graph, node_table, unlabelled
+from graphcl.evaluate.snapshot import graph_snapshot
 from graphcl.methods.contract import Method
 
 RESTARTS = 10
@@ -91,15 +92,8 @@ class Clustering(Task):
         return clustering_metrics(split.test.open().numpy(force=True), clusters)
 
     def snapshot(self, method: Method, split: Split) -> dict[str, np.ndarray]:
-        """Embeddings of at most 3000 nodes with their classes."""
-        labels = split.test.opened()
-        chosen = evenly(labels.numel(), 3000)
-        embedding = finite_embedding(method, split.train)[chosen]
-        return {
-            "embedding": embedding.numpy(force=True).astype(np.float32),
-            "colour": labels[chosen].numpy(force=True),
-            "colour_name": np.array("class"),
-        }
+        """Nodes coloured by class; see `graphcl.evaluate.snapshot`."""
+        return graph_snapshot(method, split.train, split.test.opened(), "class")
 
     def tables(self, method: Method, split: Split) -> dict[str, VectorTable]:
         """The embeddings of all nodes."""

@@ -111,7 +111,8 @@ class Task:
     def snapshot(self, method: Method, split: Split) -> dict[str, np.ndarray]:
         """Arrays that a report draws: `embedding` (n, d), `colour` (n,), `colour_name`.
 
-        Called after `test`, so that it may colour by what the test split holds.
+        `graphcl.evaluate.snapshot` lists what more there may be. Called after `test`, so that
+        it may colour by what the test split holds.
         """
         return {}
 

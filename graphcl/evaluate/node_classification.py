@@ -18,6 +18,7 @@ from graphcl.evaluate.probe import (
     probe_by_cross_validation,
     probe_by_validation,
 )
+from graphcl.evaluate.snapshot import graph_snapshot
 from graphcl.methods.contract import Method
 
 
@@ -100,16 +101,8 @@ class NodeClassification(Task):
         return _probe(finite_embedding(method, split.train), split.test.open())
 
     def snapshot(self, method: Method, split: Split) -> dict[str, np.ndarray]:
-        """Embeddings of at most 3000 nodes with their classes."""
-        labels = split.test.opened().labels
-        chosen = evenly(labels.numel(), 3000)
-        return {
-            "embedding": finite_embedding(method, split.train)[chosen]
-            .numpy(force=True)
-            .astype(np.float32),
-            "colour": labels[chosen].numpy(force=True),
-            "colour_name": np.array("class"),
-        }
+        """Nodes coloured by class; see `graphcl.evaluate.snapshot`."""
+        return graph_snapshot(method, split.train, split.test.opened().labels, "class")
 
     def tables(self, method: Method, split: Split) -> dict[str, VectorTable]:
         """The embeddings of all nodes."""
@@ -166,10 +159,3 @@ def node_table(method: Method, split: Split) -> dict[str, VectorTable]:
             "The embeddings that were evaluated, before any scaling or probe.",
         )
     }
-
-
-def evenly(count: int, most: int) -> Tensor:
-    """At most `most` indices below `count`, evenly spaced."""
-    if count <= most:
-        return torch.arange(count)
-    return torch.linspace(0, count - 1, most).long()

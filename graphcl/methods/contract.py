@@ -80,6 +80,13 @@ class Method(nn.Module):
         """Embeddings (nodes or items, d) of `data`, without gradient and without augmentation."""
         raise NotImplementedError(f"{type(self).__name__} does not define embed()")
 
+    def histograms(self) -> dict[str, Tensor]:
+        """What a report shows of how the views are drawn; {} where there is nothing to show.
+
+        `TITLE` or `TITLE/SERIES` -> values of any number; series of one title share a chart.
+        """
+        return {}
+
     def portable_encoder(self) -> PortableEncoder | None:
         """The trained encoder for use outside this library; None where there is no such thing."""
         return None

@@ -89,6 +89,7 @@ class CSGCL(Method):
             method=config.communities, resolution=config.resolution, seed=0,
         )  # fmt: skip
         self.strength = community_strength(data.edge_index, labels)[labels]
+        self.inside = labels[data.edge_index[0]] == labels[data.edge_index[1]]
         self.features = prepare_features(data.x, scale=config.normalise_features)
         dense = scale_features(data.x) if config.normalise_features else data.x
         # The probabilities stay the same for the whole training; only the draws change.
@@ -130,6 +131,17 @@ class CSGCL(Method):
             features = prepare_features(data.x, scale=self.config.normalise_features)
         embedding: Tensor = self.encoder(features, data.edge_index)
         return embedding
+
+    def histograms(self) -> dict[str, Tensor]:
+        """Community strengths, and what CED and CAV draw from in the two views."""
+        values = {"community strength of the nodes": self.strength}
+        for number, view in enumerate(self.views, start=1):
+            kept = f"probability that view {number} keeps an edge"
+            values[f"{kept}/inside a community"] = view.keep_edges[self.inside]
+            values[f"{kept}/between communities"] = view.keep_edges[~self.inside]
+        for number, view in enumerate(self.views, start=1):
+            values[f"probability that a feature is masked/view {number}"] = view.mask_features
+        return values
 
     def portable_encoder(self) -> PortableEncoder:
         """The encoder on raw features and edges."""

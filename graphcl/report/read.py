@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from graphcl.data.limits import check_unpacked
 from graphcl.errors import ConfigError, DataError, MissingDataError
+from graphcl.report.snapshot import Snapshot, read_snapshot
+from graphcl.report.study import is_study
 
 
 class _Part(BaseModel):
@@ -64,41 +63,6 @@ class Result(_Part):
 
 
 @dataclass(frozen=True)
-class Example:
-    """What one user took and was recommended, in titles (ids where there are none)."""
-
-    user: str
-    """The caller's own id."""
-    history: tuple[str, ...]
-    """The latest items that were known when the list was made, oldest first."""
-    recommended: tuple[str, ...]
-    """Best first."""
-    hits: tuple[bool, ...]
-    """For each recommended item whether it was held out, that is, a right guess."""
-    held_out: tuple[str, ...]
-    """Items that the user took later (the first ten)."""
-
-
-@dataclass(frozen=True)
-class Snapshot:
-    """What `snapshot.npz` holds of the first seed."""
-
-    embedding: NDArray[np.float32]
-    """(n, d)."""
-    colour: NDArray[Any]
-    """(n,): class ids, class names, or a number such as popularity."""
-    colour_name: str
-    histograms: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
-    """Title -> the raw values, not yet binned."""
-    spectrum: NDArray[np.float64] | None = None
-    """Singular values, largest first."""
-    examples: tuple[Example, ...] = ()
-    """Example recommendations of recommender runs, from the arrays `examples/user` (e,),
-    `examples/history` (e, h), `examples/recommended` (e, k), `examples/hit` (e, k) bool and
-    `examples/held_out` (e, t): unicode text, rows filled up with empty text."""
-
-
-@dataclass(frozen=True)
 class Run:
     """One finished run."""
 
@@ -116,6 +80,8 @@ class Run:
 def read_runs(folders: Sequence[Path]) -> list[Run]:
     """Read every folder, each once, in the order given.
 
+    A study stands for the run of its chosen settings, where that was tested.
+
     Raises:
         ConfigError: `folders` is empty.
         MissingDataError: a folder, or the result of a run, does not exist.
@@ -124,9 +90,13 @@ def read_runs(folders: Sequence[Path]) -> list[Run]:
     if not folders:
         raise ConfigError("a report needs at least one run folder (got none)")
     unique: dict[Path, Path] = {}
-    for folder in folders:
-        unique.setdefault(Path(folder).resolve(), Path(folder))
-    return [read_run(folder) for folder in unique]
+    for folder in map(Path, folders):
+        if is_study(folder):
+            if not (folder / "best" / "result.json").exists():
+                continue
+            folder = folder / "best"
+        unique.setdefault(folder.resolve(), folder)
+    return [read_run(folder) for folder in unique.values()]
 
 
 def read_run(folder: Path) -> Run:
@@ -141,7 +111,7 @@ def read_run(folder: Path) -> Run:
         folder=folder,
         result=read_result(folder),
         log=_read_log(folder / "log.jsonl"),
-        snapshot=_read_snapshot(folder / "snapshot.npz"),
+        snapshot=read_snapshot(folder / "snapshot.npz"),
     )
 
 
@@ -225,77 +195,3 @@ def _is_record(record: Any) -> bool:
         and all(isinstance(value, int | float | None) for value in record.get(key, {}).values())
         for key in ("loss", "validation")
     )
-
-
-def _read_snapshot(path: Path) -> Snapshot | None:
-    if not path.exists():
-        return None
-    try:
-        check_unpacked(path)
-        # Arrays of Python objects would need pickle, which can run code: refused.
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-    except DataError:
-        raise
-    except Exception:  # a damaged archive can fail in any way
-        raise DataError(f"'{path}' is not a readable snapshot; run the experiment again") from None
-    missing = {"embedding", "colour", "colour_name"} - arrays.keys()
-    if missing:
-        raise DataError(f"'{path}' is not a snapshot: it lacks {', '.join(sorted(missing))}")
-    embedding, colour = arrays["embedding"], arrays["colour"]
-    drawn = {name: array for name, array in arrays.items() if not name.startswith("examples/")}
-    numbers = [embedding, *(v for k, v in drawn.items() if "/" in k or k == "spectrum")]
-    if not all(array.dtype.kind in "fiub" for array in numbers) or (
-        embedding.ndim != 2 or colour.shape != embedding.shape[:1]
-    ):
-        raise DataError(
-            f"'{path}' is not a snapshot: embedding must be numbers (n, d) and colour (n,) "
-            f"(got {embedding.dtype} {embedding.shape} and {colour.dtype} {colour.shape})"
-        )
-    prefix = "histogram/"
-    return Snapshot(
-        embedding=embedding.astype(np.float32),
-        colour=colour,
-        colour_name=str(arrays["colour_name"]),
-        histograms={
-            name.removeprefix(prefix): array.astype(np.float64).ravel()
-            for name, array in arrays.items()
-            if name.startswith(prefix)
-        },
-        spectrum=(arrays["spectrum"].astype(np.float64).ravel() if "spectrum" in arrays else None),
-        examples=_read_examples(path, arrays),
-    )
-
-
-def _read_examples(path: Path, arrays: Mapping[str, NDArray[Any]]) -> tuple[Example, ...]:
-    names = ("user", "history", "recommended", "hit", "held_out")
-    found = [arrays[f"examples/{name}"] for name in names if f"examples/{name}" in arrays]
-    if not found:
-        return ()
-    kinds, sizes = "".join(array.dtype.kind for array in found), {len(a) for a in found if a.ndim}
-    shapes = [array.shape for array in found]
-    if (
-        kinds != "UUUbU"
-        or [len(shape) for shape in shapes] != [1, 2, 2, 2, 2]
-        or len(sizes) != 1
-        or shapes[2] != shapes[3]
-    ):
-        raise DataError(
-            f"'{path}' is not a snapshot: examples must be text user (e,), history (e, h), "
-            f"recommended (e, k), booleans hit (e, k) and text held_out (e, t) (got {shapes})"
-        )
-    user, history, recommended, hit, held_out = (array.tolist() for array in found)
-    return tuple(
-        Example(
-            user[row],
-            _present(history[row]),
-            listed := _present(recommended[row]),
-            tuple(hit[row][: len(listed)]),
-            _present(held_out[row]),
-        )
-        for row in range(len(user))
-    )
-
-
-def _present(titles: Sequence[str]) -> tuple[str, ...]:
-    return tuple(title for title in titles if title)

@@ -145,7 +145,7 @@ class NextItem(RecommenderTask):
         """`recsys.evaluate.items.item_snapshot` and `recsys.evaluate.examples.example_lists`."""
         recommender, mask_seen = cast(Recommender, method), split.protocol["mask_seen"]
         return {
-            **item_snapshot(recommender, split.train),
+            **item_snapshot(recommender, split.train, split.test.opened()),
             **example_lists(recommender, split.test.opened(), mask_seen),
         }
 

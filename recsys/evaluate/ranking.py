@@ -118,6 +118,6 @@ class Ranking(RecommenderTask):
         """`recsys.evaluate.items.item_snapshot` and `recsys.evaluate.examples.example_lists`."""
         recommender = cast(Recommender, method)
         return {
-            **item_snapshot(recommender, split.train),
+            **item_snapshot(recommender, split.train, split.test.opened()),
             **example_lists(recommender, split.test.opened()),
         }

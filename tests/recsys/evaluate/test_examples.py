@@ -61,14 +61,14 @@ def test_lists_in_words(holdout: Holdout) -> None:
 
 @pytest.mark.parametrize("task", [Ranking(), NextItem()])
 def test_a_snapshot_holds_what_the_report_reads(task, tiny_log, tmp_path: Path) -> None:
-    from graphcl.report.read import _read_snapshot
+    from graphcl.report.snapshot import read_snapshot
 
     split = task.load(str(tiny_log), None, 0)
     method = Popularity(PopularityConfig(), split.train).eval()
     task.test(method, split)
     path = tmp_path / "snapshot.npz"
     np.savez(path, **task.snapshot(method, split))
-    examples = _read_snapshot(path).examples
+    examples = read_snapshot(path).examples
     assert len(examples) == 5
     holdout = split.test.opened()
     for example in examples:
