@@ -74,8 +74,8 @@ def spectra(runs: Sequence[Run], names: Sequence[str]) -> list[Figure]:
     named = [f"{name}: rank {effective_rank(v):.1f} of {len(v)}" for name, v in shown]
     figure_layout = layout("place", "share of the largest", height=360)
     figure_layout["yaxis"] |= {"type": "log", "exponentformat": "power"}
-    if min(y for _, drawn in points for y in drawn if y is not None) < 0.05:
-        figure_layout["yaxis"]["dtick"] = 1  # powers of ten only
+    lowest = min(y for _, drawn in points for y in drawn if y is not None)
+    figure_layout["yaxis"]["dtick"] = 1 if lowest < 0.05 else "D2"  # powers of ten, and 2 and 5
     return [
         Figure(
             title="singular values of the embedding",

@@ -11,6 +11,7 @@ from graphcl.report.read import Run
 
 MOST_NAMES = 12
 """Points that carry their name; of more, hovering tells."""
+_SIDES = ("top center", "bottom center", "middle right", "middle left")
 
 
 def planes(runs: Sequence[Run], names: Sequence[str]) -> list[Figure]:
@@ -45,7 +46,7 @@ def _plane(shown: Sequence[tuple[Run, str]], positives: str) -> Figure:
         "x": numbers(x),
         "y": numbers(y),
         "text": [label_text(name) for _, name in shown],
-        "textposition": "top center",
+        "textposition": _sides(x, y),
         "cliponaxis": False,
         "hovertemplate": "%{text}: alignment %{x}, uniformity %{y}<extra></extra>",
         "marker": marker,
@@ -59,7 +60,7 @@ def _plane(shown: Sequence[tuple[Run, str]], positives: str) -> Figure:
         title="alignment and uniformity",
         caption="Lower is better on both axes. Alignment: mean squared distance on the unit "
         f"sphere of {positives}. Uniformity: logarithm of the mean of exp(−2 · squared distance) "
-        "over all pairs. First seed; the colour is the test metric's mean.",
+        f"over all pairs. First seed{'' if values is None else '; the colour is the test mean'}.",
         label=f"Scatter plot of alignment and uniformity of {len(shown)} runs",
         spec={"data": [trace], "layout": figure_layout},
         wide=True,
@@ -75,8 +76,21 @@ def _colouring(shown: Sequence[tuple[Run, str]]) -> tuple[str, list[float] | Non
     return f"test {name}", values if len(values) == len(shown) >= 3 else None
 
 
+def _sides(x: Sequence[float], y: Sequence[float]) -> list[str]:
+    """Where each name stands, so that those of near points do not lie on each other."""
+    width, height = (max(max(values) - min(values), 1e-12) for values in (x, y))
+    sides = []
+    for place in range(len(x)):
+        near = sum(
+            abs(x[place] - x[other]) < 0.1 * width and abs(y[place] - y[other]) < 0.1 * height
+            for other in range(place)
+        )
+        sides.append(_SIDES[near % len(_SIDES)])
+    return sides
+
+
 def _roomy(values: Sequence[float], room: float) -> list[float]:
     """The range of `values` with `room` on both sides, for the names."""
     low, high = min(values), max(values)
-    more = room * (high - low) or max(abs(high), 1.0) * room
+    more = room * (high - low or abs(high) or 1.0)
     return [low - more, high + more]

@@ -73,8 +73,9 @@ class Run:
 
     @property
     def name(self) -> str:
-        """The name of the folder."""
-        return self.folder.name
+        """The name of the folder; of the test that a study ends with, that of the study too."""
+        name = self.folder.name
+        return f"{self.folder.resolve().parent.name}/{name}" if name == "best" else name
 
 
 def read_runs(folders: Sequence[Path]) -> list[Run]:

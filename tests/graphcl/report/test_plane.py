@@ -51,3 +51,11 @@ def test_many_points_keep_their_names_for_hovering(make_run):
     assert figure.spec["data"][0]["mode"] == "markers"
     low, high = figure.spec["layout"]["xaxis"]["range"]
     assert low < 0.2 < high
+
+
+def test_names_of_near_points_stand_apart(make_run):
+    runs = [placed(make_run, f"{i}", x, -2.0) for i, x in enumerate([0.1, 0.101, 0.102, 0.9])]
+    (figure,) = planes(runs, list("abcd"))
+    sides = figure.spec["data"][0]["textposition"]
+    assert len(set(sides[:3])) == 3
+    assert sides[3] == sides[0]

@@ -55,6 +55,7 @@ def test_a_study_stands_for_the_test_of_what_it_chose(make_study, make_run):
     make_run("b").rename(folder / "best")
     (run,) = read_runs([folder, folder / "best"])
     assert run.folder == folder / "best"
+    assert run.name == "a/best"
     (study,) = read_studies([folder])
     text = study_section(study, Charts())
     assert "the table has the one test" in text
