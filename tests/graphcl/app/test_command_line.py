@@ -12,26 +12,7 @@ import numpy as np
 import pytest
 import yaml
 
-from graphcl.app.main import main
-
 SMOKE = ["--set", "epochs=2", "--set", "evaluate_every=1"]
-
-
-@pytest.fixture
-def command(monkeypatch, capsys):
-    """Calls `graphcl ...`; returns exit code, output and error text."""
-
-    def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["graphcl", *map(str, arguments)])
-        try:
-            main()
-            code = 0
-        except SystemExit as stop:
-            code = stop.code or 0
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return call
 
 
 def refused(outcome, *words):
