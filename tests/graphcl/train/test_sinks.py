@@ -199,6 +199,9 @@ class FakeMlflow(ModuleType):
         self.uris.append(tracking_uri)
         return self
 
+    def search_experiments(self, max_results):
+        Path(self.uris[-1].removeprefix("sqlite:///")).write_text("tables")
+
     def get_experiment_by_name(self, name):
         return None
 
@@ -259,7 +262,9 @@ def fake_mlflow(monkeypatch) -> FakeMlflow:
 
 def test_mlflow_is_told_of_everything_and_keeps_it_in_the_run_folder(fake_mlflow, tmp_path):
     told("mlflow", tmp_path)
-    assert fake_mlflow.uris == [f"sqlite:///{tmp_path}/mlflow.db"]
+    assert fake_mlflow.uris[-1] == f"sqlite:///{tmp_path}/mlflow.db"
+    assert (tmp_path / "mlflow.db").read_text() == "tables"
+    assert not (tmp_path / "mlflow-unfinished.db").exists()
     assert fake_mlflow.artifacts == [(tmp_path / "mlflow").as_uri()]
     (run,) = fake_mlflow.runs.values()
     assert fake_mlflow.curves() == CURVES
@@ -418,7 +423,7 @@ def test_wandb_offline_replaces_what_a_kill_left(fake_wandb, tmp_path):
 
 
 def test_wandb_for_real(tmp_path, monkeypatch):
-    pytest.importorskip("wandb", reason="wandb is not installed (extra 'track')")
+    wandb = pytest.importorskip("wandb", reason="wandb is not installed (extra 'track')")
     for variable in ("WANDB_API_KEY", "WANDB_IDENTITY_TOKEN_FILE"):
         monkeypatch.delenv(variable, raising=False)
     monkeypatch.setenv("WANDB_MODE", "offline")
@@ -426,6 +431,7 @@ def test_wandb_for_real(tmp_path, monkeypatch):
     killed.write(RECORDS[0])
     killed._run.finish(exit_code=1)
     told("wandb", tmp_path)
+    wandb.teardown()  # which waits, as the end of a process does, until all is written
     (file,) = tmp_path.glob("wandb/offline-run-*/*.wandb")
     history, parameters, exits = {}, {}, []
     for record in wandb_records(file):
