@@ -171,9 +171,7 @@ class Recommendations:
             for start in range(0, count, size):
                 block = torch.arange(start, min(start + size, count))
                 scores = score(block).cpu().clone()
-                if not bool(torch.isfinite(scores).all()):
-                    name = type(self.method).__name__
-                    raise NonFiniteError(f"{name} gave scores that are not finite")
+                _check_finite(scores, self.method)
                 for pairs in excluded(block):
                     scores[pairs] = -torch.inf
                 scores[:, left_out] = -torch.inf
@@ -193,6 +191,13 @@ class Recommendations:
 
 Lists = tuple[Tensor, Tensor, Tensor, Tensor]
 """Row, rank from 1, item number and score of everything recommended, all (R,)."""
+
+
+def _check_finite(scores: Tensor, method: Recommender) -> None:
+    # A sum is finite unless an element is not (or it overflows), and far sooner taken.
+    if bool(torch.isfinite(scores.sum())) or bool(torch.isfinite(scores).all()):
+        return
+    raise NonFiniteError(f"{type(method).__name__} gave scores that are not finite")
 
 
 def _best(scores: Tensor, k: int, first_row: int) -> Lists:

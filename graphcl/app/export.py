@@ -202,6 +202,8 @@ def exported_program(portable: PortableEncoder) -> bytes:
         program = torch.export.export(
             portable.module, tuple(portable.arguments.values()), dynamic_shapes=shapes, strict=False
         )
+        for node in program.graph.nodes:
+            node.meta.pop("stack_trace", None)  # full of the paths of this machine
         torch.export.save(program, buffer)
     return buffer.getvalue()
 

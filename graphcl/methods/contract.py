@@ -36,7 +36,8 @@ class PortableEncoder:
     module: nn.Module
     """Called with `arguments`, positionally."""
     arguments: dict[str, Tensor]
-    """An example of every argument by its name, no varying size 0 or 1."""
+    """An example of every argument by its name, no varying size 0 or 1. It is stored with the
+    exported program, so it holds nothing of the data."""
     varying: dict[str, dict[int, tuple[str, int | None]]]
     """Argument -> dimension -> the name of its size and the largest allowed, None for any."""
     meaning: str

@@ -84,10 +84,15 @@ class _Propagation:
 def portable_gcn(
     encoder: GCN, data: Any, *, scale: bool, edges: bool = True, smoothing: int = 0
 ) -> PortableEncoder:
-    """`PortableGCN` of a method's encoder, with `data` (x, edge_index) as its example."""
+    """`PortableGCN` of a method's encoder for graphs with features like those of `data`."""
+    # Made up: `torch.export` stores its example, and the data may not be passed on.
+    example = {
+        "x": data.x.new_ones(3, data.x.shape[1]),
+        "edge_index": data.edge_index.new_tensor([[0, 1], [1, 0]]),
+    }
     return PortableEncoder(
         PortableGCN(encoder, scale=scale, edges=edges, smoothing=smoothing),
-        {"x": data.x, "edge_index": data.edge_index},
+        example,
         {"x": {0: ("nodes", None)}, "edge_index": {1: ("edges", None)}},
         f"x float32 (nodes, {data.x.shape[1]}), the features as the data set has them, and "
         "edge_index int64 (2, edges) with both directions of every edge; returns embeddings "

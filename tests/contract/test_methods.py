@@ -150,7 +150,7 @@ def test_exported_vectors_and_encoder_give_the_scores_and_embeddings(name, task,
     portable = method.portable_encoder()
     if "nodes" in tables and portable is not None:
         with torch.no_grad():
-            encoded = portable.module(*portable.arguments.values())
+            encoded = portable.module(split.train.x, split.train.edge_index)
         assert torch.allclose(encoded, method.embed(split.train), atol=1e-5)
     if "users" in tables:
         holdout = split.test.open()

@@ -211,7 +211,9 @@ def test_show_explains_every_kind_of_thing(command, name):
     assert len(printed.splitlines()) > 3
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["list"], ["run", "--help"]])
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["list"], ["run", "--help"], ["recommend", "--help"]]
+)
 def test_help_and_list_take_less_than_half_a_second(arguments):
     # Processor time, as the wall clock of a shared machine measures its other users.
     def seconds():

@@ -7,6 +7,7 @@ import pickle
 import shutil
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -179,6 +180,16 @@ def test_the_encoder_of_a_graph_method_takes_other_graphs(finished, exported):
     other = data.clone()
     other.x, other.edge_index = torch.rand(5, 12), torch.tensor([[0, 1, 2, 3], [1, 0, 3, 2]])
     assert torch.allclose(encoder(other.x, other.edge_index), loaded.method.embed(other), atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["sasrec", "grace"])
+def test_an_encoder_file_tells_nothing_of_the_machine_or_the_data(exported, name):
+    with zipfile.ZipFile(exported[name] / "encoder.pt2") as archive:
+        content = b"".join(archive.read(member) for member in archive.namelist())
+    assert str(Path(graphcl.__file__).parent).encode() not in content
+    assert str(Path(torch.__file__).parent).encode() not in content
+    program = torch.export.load(exported[name] / "encoder.pt2")
+    assert all(len(example.unique()) <= 2 for example in program.example_inputs[0])
 
 
 def test_gru4rec_has_an_encoder_of_fixed_length(train, odd_log, tmp_path):

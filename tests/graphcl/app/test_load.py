@@ -137,6 +137,15 @@ def test_damaged_and_foreign_weights_are_refused(copied, tmp_path):
     assert not (tmp_path / "attacked").exists()
 
 
+def test_named_columns_are_kept(train, tmp_path):
+    rows = [f"w{user},x{(user + time) % 6},{time}" for user in range(8) for time in range(5)]
+    log = tmp_path / "log.csv"
+    log.write_text("\n".join(["who,what,when", *rows]) + "\n")
+    columns = {"user": "who", "item": "what", "time": "when"}
+    folder = train("popularity", log, tmp_path / "run", task="next-item", columns=columns)
+    assert graphcl.load_run(folder).recommendations.for_users(["w3"], 1)["rank"].tolist() == [1]
+
+
 def test_a_graph_run_recommends_nothing(finished):
     loaded = graphcl.load_run(finished["grace"])
     with pytest.raises(ConfigError, match="no users and items"):
