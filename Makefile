@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: setup demo test lint types unit scatter clean
+.PHONY: setup demo test lint types unit docs scatter clean
 
 setup: $(STAMP)
 
@@ -34,6 +34,11 @@ types: $(STAMP)
 
 unit: $(STAMP)
 	$(BIN)/python -m pytest
+
+# The site, from docstrings; a warning, such as a broken link, fails.
+docs: $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[docs]"
+	$(BIN)/python docs/build.py
 
 # torch_scatter is built from source against the installed torch, so it comes second.
 scatter: $(STAMP)
