@@ -37,7 +37,6 @@ unit: $(STAMP)
 
 # The site, from docstrings; a warning, such as a broken link, fails.
 docs: $(STAMP)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[docs]"
 	$(BIN)/python docs/build.py
 
 # torch_scatter is built from source against the installed torch, so it comes second.
