@@ -25,6 +25,10 @@ DataRoot = Annotated[
     Path | None,
     typer.Option("--data-root", help="Folder that holds data sets; default $GRAPHCL_DATA."),
 ]
+Track = Annotated[
+    list[str] | None,
+    typer.Option(metavar="SERVICE", help="Log to tensorboard, mlflow or wandb too. Repeatable."),
+]
 
 MovedDataset = Annotated[
     str | None,
@@ -60,6 +64,7 @@ def run(
     checkpoint_seconds: Annotated[
         float, typer.Option(min=0, help="Seconds between two checkpoints.")
     ] = 10.0,
+    track: Track = None,
     data_root: DataRoot = None,
     user_col: Annotated[
         str | None, typer.Option("--user-col", help="The user column of a table of your own.")
@@ -76,33 +81,42 @@ def run(
     from rich.console import Console
 
     from graphcl.app.settings import specify
+    from graphcl.train.processes import joined
 
-    specification = specify(
-        method, dataset, task=task, protocol=protocol, config=config,
-        overrides=settings or (), seeds=seeds,
-        columns={"user": user_col, "item": item_col, "time": time_col, "rating": rating_col},
-    )  # fmt: skip
+    with joined() as processes:
+        specification = specify(
+            method, dataset, task=task, protocol=protocol, config=config,
+            overrides=settings or (), seeds=seeds,
+            columns={"user": user_col, "item": item_col, "time": time_col, "rating": rating_col},
+        )  # fmt: skip
 
-    from graphcl.app.folder import RunFolder, choose_folder
-    from graphcl.app.progress import ProgressDisplay
-    from graphcl.app.run import run as run_specification
-    from graphcl.app.tables import print_comparison
+        from graphcl.app.folder import RunFolder, choose_folder
+        from graphcl.app.progress import ProgressDisplay
+        from graphcl.app.run import run as run_specification
+        from graphcl.app.tables import print_comparison
+        from graphcl.app.tracking import tracking
 
-    console = Console()
-    folder = RunFolder(out or choose_folder(method, dataset, resume))
-    if specification.settings_file and not config:
-        console.print(f"settings: {specification.settings_file}", highlight=False)
-    run_specification(
-        specification,
-        folder,
-        ProgressDisplay(console, f"{method} on {Path(dataset).name}"),
-        resume=resume,
-        data_root=data_root,
-        save_embeddings=embeddings,
-        checkpoint_seconds=checkpoint_seconds,
-    )
-    print_comparison(console, [folder.path])
-    console.print(f"result: {folder.result}", highlight=False)
+        services = tracking(track or (), _warn)
+        console = Console(quiet=not processes.first)
+        folder = RunFolder(
+            processes.from_first(lambda: out or choose_folder(method, dataset, resume))
+        )
+        if specification.settings_file and not config:
+            console.print(f"settings: {specification.settings_file}", highlight=False)
+        run_specification(
+            specification,
+            folder,
+            ProgressDisplay(console, f"{method} on {Path(dataset).name}"),
+            resume=resume,
+            data_root=data_root,
+            save_embeddings=embeddings,
+            checkpoint_seconds=checkpoint_seconds,
+            tracking=services,
+            processes=processes,
+        )
+        if processes.first:
+            print_comparison(console, [folder.path])
+            console.print(f"result: {folder.result}", highlight=False)
 
 
 @app.command()
@@ -152,19 +166,22 @@ def tune(
     test: Annotated[
         bool, typer.Option("--test/--no-test", help="Test the chosen settings once, at the end.")
     ] = True,
+    track: Track = None,
     data_root: DataRoot = None,
 ) -> None:
     """Search METHOD's settings on DATASET by validation, then test the chosen ones once.
 
     The same command, given again or on another machine, joins the study or goes on with it.
     """
+    from graphcl.app.tracking import tracking
     from graphcl.app.tuning import tune as tune_method
 
     tune_method(
         method, dataset, task=task, protocol=protocol, config=config, overrides=settings or (),
         search=search or (), trials=trials, timeout=timeout, seeds=seeds, study=study,
         storage=storage, out=out, warmup=warmup, sampler_seed=sampler_seed,
-        heartbeat=heartbeat, test=test, data_root=data_root,
+        heartbeat=heartbeat, test=test, services=tracking(track or (), _warn),
+        data_root=data_root,
     )  # fmt: skip
 
 
@@ -332,6 +349,10 @@ def main() -> None:
     if code == INTERRUPTED:
         typer.secho("stopped; the same command continues it (a run with --resume)", err=True)
     sys.exit(code)
+
+
+def _warn(sentence: str) -> None:
+    typer.secho(f"warning: {sentence}", err=True, fg="yellow")
 
 
 def _interrupt(number: int, frame: object) -> None:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from graphcl.config import Config, Count, tunable
+from graphcl.methods.sharing import Sharing
 
 
 class MethodConfig(Config):
@@ -56,6 +57,11 @@ class Method(nn.Module):
     """Names of the tasks the method serves; the first is its default."""
     trainable: ClassVar[bool] = True
     """False for baselines that have nothing to learn: the loop skips them."""
+    divides_batches: ClassVar[bool] = False
+    """Whether several processes train one model together, each a share of every batch
+    (`sharing`). Otherwise they divide the seeds."""
+    sharing: Sharing = Sharing()
+    """Which of several processes this is, for methods that divide their batches."""
 
     def __init__(self, config: Any, data: Any) -> None:
         super().__init__()

@@ -54,6 +54,7 @@ class BPRMF(Recommender):
 
     Config = BPRConfig
     tasks = ("ranking", "next-item")
+    divides_batches = True
 
     def __init__(self, config: BPRConfig, data: Interactions) -> None:
         super().__init__(config, data)
@@ -91,20 +92,20 @@ class BPRMF(Recommender):
 
     def ranking_loss(self, users: Tensor, items: Tensor, batch: TripleBatch) -> Tensor:
         """BPR of the batch from final embeddings."""
-        anchor = users[batch.users]
-        positive = (anchor * items[batch.positives]).sum(1)
-        negative = (anchor * items[batch.negatives]).sum(1)
-        return self.bpr(positive, negative)
+        share = self.sharing.of(len(batch.users))
+        own = batch.rows(share.rows)
+        anchor = users[own.users]
+        positive = (anchor * items[own.positives]).sum(1)
+        negative = (anchor * items[own.negatives]).sum(1)
+        return share.mean(self.bpr(positive, negative))
 
     def penalty(self, batch: TripleBatch) -> Tensor:
         """Squared norms of the batch's own (layer 0) embeddings, halved, per triple, weighted."""
-        rows = (
-            batch.users,
-            self.num_users + batch.positives,
-            self.num_users + batch.negatives,
-        )
+        share = self.sharing.of(len(batch.users))
+        own = batch.rows(share.rows)
+        rows = (own.users, self.num_users + own.positives, self.num_users + own.negatives)
         squares = torch.stack([self.embeddings[row].square().sum() for row in rows]).sum()
-        return self.config.l2 / (2 * len(batch.users)) * squares
+        return share.mean(self.config.l2 / (2 * len(own.users)) * squares)
 
     @torch.no_grad()
     def representations(self) -> tuple[Tensor, Tensor]:

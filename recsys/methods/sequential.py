@@ -72,6 +72,7 @@ class SequentialRecommender(Recommender):
 
     config: Any
     tasks = ("next-item",)
+    divides_batches = True
     tokens = 0
     """Further input ids, such as a mask, that the encoder gets (`encoder.mask_id`)."""
 
@@ -128,14 +129,20 @@ class SequentialRecommender(Recommender):
             generator: source of negatives.
             hidden: (T, d) states at the real positions, `encoder(...)[batch.real]`, where the
                 caller has them already.
+
+        Processes that train together divide the windows.
         """
+        positions, share = len(batch.targets), self.sharing.of(len(batch.lengths))
+        if share.count > 1:
+            hidden = None if hidden is None else hidden[batch.positions(share.rows)]
+            batch = batch.rows(share.rows)
         if hidden is None:
             hidden = self.encoder(batch.items, batch.lengths)[batch.real]
         users = batch.users.repeat_interleave(batch.lengths, output_size=len(batch.targets))
         value: Tensor = self.next_item_loss(
             hidden, self.encoder.item_table, batch.targets, users, generator
         )
-        return value
+        return share.mean(value, len(batch.targets), positions)
 
     def optimizer(self) -> torch.optim.Optimizer:
         """Adam in one pass over each parameter: the item table is most of a small model."""
