@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 # Processes that share the tests.
 JOBS ?= 2
 
-.PHONY: setup demo test lint types unit scatter clean
+.PHONY: setup demo test lint types unit docs scatter clean
 
 setup: $(STAMP)
 
@@ -37,6 +37,10 @@ types: $(STAMP)
 # One thread a process: two that share two cores with two threads each wait for one another.
 unit: $(STAMP)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist worksteal
+
+# The site, from docstrings; a warning, such as a broken link, fails.
+docs: $(STAMP)
+	$(BIN)/python docs/build.py
 
 # torch_scatter is built from source against the installed torch, so it comes second.
 scatter: $(STAMP)

@@ -10,6 +10,7 @@ import importlib
 import inspect
 import pkgutil
 import re
+import shutil
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -37,6 +38,7 @@ OPERATORS = {
     "encoders": ("Graph encoders", "graphcl.encoders"),
     "sequence-encoders": ("Sequence encoders", "recsys.encoders"),
 }
+PICTURE = "report.png"
 GUIDES = ("own-data", "one-operator", "tune-resume-export")
 BENCHMARKS = tuple(sorted(path.stem for path in (ROOT / "benchmarks").glob("*.md")))
 
@@ -57,7 +59,8 @@ def write_pages(folder: Path) -> None:
     for name in method_table():
         pages[f"methods/{name}.rst"] = _method(name)
     for name in GUIDES:
-        pages[f"guides/{name}.md"] = (HERE / "guides" / f"{name}.md").read_text(encoding="utf-8")
+        text = (HERE / "guides" / f"{name}.md").read_text(encoding="utf-8")
+        pages[f"guides/{name}.md"] = text.replace("FORMATS\n", _formats())
     for name in BENCHMARKS:
         text = (ROOT / "benchmarks" / f"{name}.md").read_text(encoding="utf-8")
         pages[f"benchmarks/{name}.md"] = text
@@ -65,6 +68,7 @@ def write_pages(folder: Path) -> None:
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
+    shutil.copy(HERE / PICTURE, folder)
 
 
 def _start() -> str:
@@ -97,8 +101,8 @@ def _linked(text: str, up: str = "") -> str:
         page = known.get(path, path if path.startswith("benchmarks/") else None)
         return f"[{label}]({up}{page})" if page else f"`{path}`"
 
-    text = re.sub(r"!\[[^\]]*\]\([^)]*\)\n?", "", text)  # pictures are the README's
-    return re.sub(r"\[([^\]]+)\]\(([^)\s]+)\)", target, text)
+    text = text.replace(f"docs/{PICTURE}", PICTURE)
+    return re.sub(r"(?<!!)\[([^\]]+)\]\(([^)\s]+)\)", target, text)
 
 
 def _results() -> str:
@@ -110,6 +114,15 @@ def _results() -> str:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     after = readme.partition("<!-- end of results -->")[2].partition("\n## ")[0].strip()
     return _linked(f"# Results\n\n{after}\n\n{module.table()}")
+
+
+def _formats() -> str:
+    """What the modules that read people's own files say about them."""
+    parts = []
+    for name in ("graphcl.data.own_folder", "recsys.data.readers"):
+        text = _module_text(importlib.import_module(name))
+        parts.append(f"```{{eval-rst}}\n{text}\n```\n")
+    return "\n".join(parts)
 
 
 def _operators(title: str, package: str) -> str:

@@ -1,13 +1,8 @@
-<<<<<<< HEAD
 """The command line as a function, and finished runs of a few methods, trained once a session."""
-=======
-"""The command line, called in this process."""
->>>>>>> sinks
 
 from __future__ import annotations
 
 import sys
-<<<<<<< HEAD
 from pathlib import Path
 
 import numpy as np
@@ -43,12 +38,6 @@ def write_odd_log(path: Path) -> Path:
     titles = [f'"caf\u00e9, {item}","The [red] {item}: A/B, \u00bd"' for item in range(9)]
     (path / "movies.csv").write_text("item_id,title\n" + "\n".join(titles) + "\n", encoding="utf-8")
     return path
-=======
-
-import pytest
-
-from graphcl.app.main import main
->>>>>>> sinks
 
 
 @pytest.fixture
@@ -66,7 +55,6 @@ def command(monkeypatch, capsys):
         return code, captured.out, captured.err
 
     return call
-<<<<<<< HEAD
 
 
 @pytest.fixture(scope="session")
@@ -111,5 +99,3 @@ def finished(tmp_path_factory, odd_log, named_graph) -> dict[str, Path]:
         "grace": train_run("grace", named_graph, root / "grace", *quick, "dimension=8"),
         "raw-features": train_run("raw-features", named_graph, root / "raw"),
     }
-=======
->>>>>>> sinks
