@@ -10,16 +10,15 @@ import torch
 from torch import Tensor
 
 from graphcl.errors import DataError
-from graphcl.evaluate.contract import Sealed, Split, Task, finite_embedding
-from graphcl.evaluate.node_classification import NodeTargets, evenly
-from graphcl.evaluate.probe import Array, l2_normalise, probe_by_validation
-from graphcl.methods.contract import Method
+from graphcl.evaluate.contract import Sealed, Split
+from graphcl.evaluate.node_classification import NodeClassification, NodeTargets, fit_probe
+from graphcl.evaluate.probe import Array
 
 MOST_HELD_OUT = 1000
 """Validation and test nodes of a random split, each, as HeCo has them."""
 
 
-class HeterogeneousNodeClassification(Task):
+class HeterogeneousNodeClassification(NodeClassification):
     """Micro-F1, macro-F1 and AUC of a linear probe on the nodes of the target type."""
 
     name = "heterogeneous-node-classification"
@@ -30,7 +29,6 @@ class HeterogeneousNodeClassification(Task):
         "validation micro-f1, all metrics from that one probe"
         for count in (20, 40, 60)
     }
-    baselines = ("raw-features", "random-encoder")
 
     def load(
         self, dataset: str, protocol: str | None, seed: int, data_root: Path | None = None
@@ -51,14 +49,14 @@ class HeterogeneousNodeClassification(Task):
         labels = data[data.target].y
         per_class = int(name.removeprefix("heco-"))
         shipped = data.splits.get(per_class)
-        parts = shipped or _random_split(data, per_class, seed)
-        for part, nodes in zip(("training", "validation", "test"), parts, strict=True):
-            if labels[nodes][labels[nodes] >= 0].unique().numel() < 2:
+        parts = shipped or random_split(data, per_class, seed)
+        train, validation, test = (_labelled_mask(nodes, labels) for nodes in parts)
+        for part, mask in (("training", train), ("validation", validation), ("test", test)):
+            if labels[mask].unique().numel() < 2:
                 raise DataError(
-                    f"the {part} nodes of '{dataset}' are of one class only, so there is nothing "
-                    "to tell apart; at least two are needed"
+                    f"the {part} nodes of '{dataset}' are not of two classes, so there is "
+                    "nothing to tell apart; at least two are needed"
                 )
-        train, validation, test = (_mask(nodes, labels) for nodes in parts)
         seen = torch.where(train | validation, labels, -1)
         return Split(
             train=unlabelled_heterogeneous(data),
@@ -80,24 +78,10 @@ class HeterogeneousNodeClassification(Task):
             },
         )
 
-    def validate(self, method: Method, split: Split) -> dict[str, float]:
-        """Probe metrics on the validation nodes."""
-        return _probe(finite_embedding(method, split.train), split.validation)
-
-    def test(self, method: Method, split: Split) -> dict[str, float]:
-        """Probe metrics on the test nodes."""
-        return _probe(finite_embedding(method, split.train), split.test.open())
-
-    def snapshot(self, method: Method, split: Split) -> dict[str, np.ndarray]:
-        """Embeddings of at most 3000 target nodes with their classes."""
-        labels = split.test.opened().labels
-        chosen = evenly(labels.numel(), 3000)
-        embedding = finite_embedding(method, split.train)[chosen]
-        return {
-            "embedding": embedding.numpy(force=True).astype(np.float32),
-            "colour": labels[chosen].numpy(force=True),
-            "colour_name": np.array("class"),
-        }
+    def measure(self, embeddings: Tensor, targets: NodeTargets) -> dict[str, float]:
+        """Metrics of a probe on the evaluated nodes."""
+        probe, z, y = fit_probe(embeddings, targets)
+        return probability_metrics(y, probe.classes_, probe.predict_proba(z))
 
 
 def unlabelled_heterogeneous(data: Any) -> Any:
@@ -116,11 +100,11 @@ def unlabelled_heterogeneous(data: Any) -> Any:
 
 
 def probability_metrics(labels: Array, classes: Array, probability: Array) -> dict[str, float]:
-    """Micro-F1, macro-F1, and the mean one-vs-rest AUC over the classes where it is defined.
+    """Micro-F1, macro-F1, and the mean one-vs-rest AUC over the classes that occur in `labels`.
 
     Args:
         labels: (n,) classes of the scored nodes, at least two different ones.
-        classes: (C,) the classes of the columns; a class that is not among them has score 0.
+        classes: (C,) the classes of the columns; one that is not among them has score 0.
         probability: (n, C).
     """
     from sklearn.metrics import f1_score, roc_auc_score
@@ -138,27 +122,15 @@ def probability_metrics(labels: Array, classes: Array, probability: Array) -> di
     }
 
 
-def _probe(embeddings: Tensor, targets: NodeTargets) -> dict[str, float]:
-    z = l2_normalise(embeddings.numpy(force=True).astype(np.float64))
-    y = targets.labels.numpy(force=True)
-    train, validation, evaluated = (
-        mask.numpy(force=True) for mask in (targets.train, targets.validation, targets.evaluated)
-    )
-    probe = probe_by_validation(z[train], y[train], z[validation], y[validation])
-    return probability_metrics(y[evaluated], probe.classes_, probe.predict_proba(z[evaluated]))
+def random_split(data: Any, per_class: int, seed: int) -> tuple[Tensor, Tensor, Tensor]:
+    """`per_class` nodes of each class; of the rest half to validation and test, 1000 at most.
 
-
-def _mask(nodes: Tensor, labels: Tensor) -> Tensor:
-    mask = torch.zeros(len(labels), dtype=torch.bool)
-    mask[nodes] = True
-    return mask & (labels >= 0)
-
-
-def _random_split(data: Any, per_class: int, seed: int) -> tuple[Tensor, Tensor, Tensor]:
-    """`per_class` nodes of each class; of the rest half to validation and test, 1000 at most."""
+    Raises:
+        DataError: a class has fewer nodes, or fewer than two are left for the other parts.
+    """
     from torch_geometric.data import Data
 
-    from graphcl.data.splits import per_class_split
+    from graphcl.data import per_class_split
 
     labels = data[data.target].y
     graph = Data(y=labels, num_nodes=len(labels), name=data.name)
@@ -169,3 +141,9 @@ def _random_split(data: Any, per_class: int, seed: int) -> tuple[Tensor, Tensor,
         mask.nonzero().view(-1) for mask in (split.train, split.validation, split.test)
     )
     return train, validation, test
+
+
+def _labelled_mask(nodes: Tensor, labels: Tensor) -> Tensor:
+    mask = torch.zeros(len(labels), dtype=torch.bool)
+    mask[nodes] = True
+    return mask & (labels >= 0)
