@@ -123,7 +123,8 @@ def concentration(
     sizes = found.counts.to(rows.dtype)
     total = torch.zeros_like(sizes).index_add(0, found.assignment, apart)
     phi = total / sizes.clamp_min(1) / (sizes + 5).log()
-    phi = torch.where(found.counts > 1, phi, phi.max())
+    several = found.counts > 1
+    phi = torch.where(several, phi, torch.where(several, phi, 0.0).max())
     low, high = torch.quantile(phi, phi.new_tensor([0.1, 0.9])).unbind()
     phi = phi.clamp(low, high)
     mean = phi.mean()
