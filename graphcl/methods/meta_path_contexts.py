@@ -52,8 +52,8 @@ class MetaPathConfig(MethodConfig):
     mask_edges: Rate | tuple[Rate, ...] = 0.3
     """Share of the edges that the masked copies lack; a list as for `neighbours`."""
     masks: Literal["fresh", "fixed"] = "fresh"
-    """"fixed" draws the masks once, before training, and keeps the masked copies in the
-    embedding, as the authors' code does."""
+    """"fixed" draws the masks once, before training, by the seed of the run, and keeps the masked
+    copies in the embedding, as the authors' code does."""
     normalise_features: bool = True
     """Scale every node's (non-negative) features to sum 1, as the authors' code does."""
 
