@@ -13,6 +13,7 @@ from torch import Tensor
 from graphcl.errors import DataError
 from graphcl.evaluate.contract import Sealed, Split, Task, VectorTable, finite_embedding
 from graphcl.evaluate.probe import (
+    Array,
     classification_metrics,
     l2_normalise,
     probe_by_cross_validation,
@@ -94,11 +95,16 @@ class NodeClassification(Task):
         """Probe accuracy on the validation nodes; {} where the protocol has none."""
         if split.validation is None:
             return {}
-        return _probe(finite_embedding(method, split.train), split.validation)
+        return self.measure(finite_embedding(method, split.train), split.validation)
 
     def test(self, method: Method, split: Split) -> dict[str, float]:
         """Probe accuracy on the test nodes."""
-        return _probe(finite_embedding(method, split.train), split.test.open())
+        return self.measure(finite_embedding(method, split.train), split.test.open())
+
+    def measure(self, embeddings: Tensor, targets: NodeTargets) -> dict[str, float]:
+        """Metrics of a probe on the evaluated nodes."""
+        probe, z, y = fit_probe(embeddings, targets)
+        return classification_metrics(y, probe.predict(z))
 
     def snapshot(self, method: Method, split: Split) -> dict[str, np.ndarray]:
         """Nodes coloured by class; see `graphcl.evaluate.snapshot`."""
@@ -109,7 +115,12 @@ class NodeClassification(Task):
         return node_table(method, split)
 
 
-def _probe(embeddings: Tensor, targets: NodeTargets) -> dict[str, float]:
+def fit_probe(embeddings: Tensor, targets: NodeTargets) -> tuple[Any, Array, Array]:
+    """A probe of the training nodes, and what to try it on: embeddings and labels.
+
+    Its regularisation is chosen by the validation nodes, or inside the training nodes where the
+    protocol has no validation.
+    """
     z = l2_normalise(embeddings.numpy(force=True).astype(np.float64))
     y = targets.labels.numpy(force=True)
     train, validation, evaluated = (
@@ -119,7 +130,7 @@ def _probe(embeddings: Tensor, targets: NodeTargets) -> dict[str, float]:
         probe = probe_by_validation(z[train], y[train], z[validation], y[validation])
     else:
         probe = probe_by_cross_validation(z[train], y[train])
-    return classification_metrics(y[evaluated], probe.predict(z[evaluated]))
+    return probe, z[evaluated], y[evaluated]
 
 
 def unlabelled(data: Any, edge_index: Tensor | None = None) -> Any:
