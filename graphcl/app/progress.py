@@ -31,6 +31,14 @@ class ProgressDisplay:
             return Sink()
         return _Bar(self.console, f"{self.title} seed {seed}", epochs, metric, before)
 
+    def tell_idle(self, method: str, idle: int, count: int) -> None:
+        """One line about processes that have no seed to train."""
+        self.console.print(
+            f"{idle} of {count} processes have nothing to do: {method} divides its seeds among "
+            "processes, not its batches",
+            highlight=False,
+        )
+
     def finish_seed(self, seed: int, metric: str, value: float, seconds: float) -> None:
         """One line per finished seed."""
         line = f"{self.title} seed {seed}: test {metric} {value:.4f} after {seconds:.0f} s"

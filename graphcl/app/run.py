@@ -95,6 +95,8 @@ def _run_seeds(
         display.finish_seed(seed, metric, record["metrics"][metric], record["seconds"])
     team, own = processes, [seed for seed in seeds if seed not in records]
     if not specification.method_class.divides_batches:
+        if 0 < len(own) < processes.count:
+            display.tell_idle(specification.method, processes.count - len(own), processes.count)
         team, own = Processes(), own[processes.rank :: processes.count]
     for seed in own:
         if seed != seeds[0]:

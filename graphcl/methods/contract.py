@@ -58,8 +58,8 @@ class Method(nn.Module):
     trainable: ClassVar[bool] = True
     """False for baselines that have nothing to learn: the loop skips them."""
     divides_batches: ClassVar[bool] = False
-    """Whether several processes train one model together, each a share of every batch
-    (`sharing`). Otherwise they divide the seeds."""
+    """Whether several processes train one model together and divide every batch (`sharing`), which
+    pays where most of a step goes into the rows of its batch. Otherwise they divide the seeds."""
     sharing: Sharing = Sharing()
     """Which of several processes this is, for methods that divide their batches."""
 

@@ -152,10 +152,6 @@ class TripleBatch:
     negatives: Tensor
     """int64 (B,)."""
 
-    def rows(self, part: slice) -> TripleBatch:
-        """Some consecutive triples."""
-        return TripleBatch(self.users[part], self.positives[part], self.negatives[part])
-
 
 class TripleBatches:
     """Every distinct (user, item) pair once per epoch, with a fresh uniform negative.

@@ -54,7 +54,6 @@ class BPRMF(Recommender):
 
     Config = BPRConfig
     tasks = ("ranking", "next-item")
-    divides_batches = True
 
     def __init__(self, config: BPRConfig, data: Interactions) -> None:
         super().__init__(config, data)
@@ -92,20 +91,20 @@ class BPRMF(Recommender):
 
     def ranking_loss(self, users: Tensor, items: Tensor, batch: TripleBatch) -> Tensor:
         """BPR of the batch from final embeddings."""
-        share = self.sharing.of(len(batch.users))
-        own = batch.rows(share.rows)
-        anchor = users[own.users]
-        positive = (anchor * items[own.positives]).sum(1)
-        negative = (anchor * items[own.negatives]).sum(1)
-        return share.mean(self.bpr(positive, negative))
+        anchor = users[batch.users]
+        positive = (anchor * items[batch.positives]).sum(1)
+        negative = (anchor * items[batch.negatives]).sum(1)
+        return self.bpr(positive, negative)
 
     def penalty(self, batch: TripleBatch) -> Tensor:
         """Squared norms of the batch's own (layer 0) embeddings, halved, per triple, weighted."""
-        share = self.sharing.of(len(batch.users))
-        own = batch.rows(share.rows)
-        rows = (own.users, self.num_users + own.positives, self.num_users + own.negatives)
+        rows = (
+            batch.users,
+            self.num_users + batch.positives,
+            self.num_users + batch.negatives,
+        )
         squares = torch.stack([self.embeddings[row].square().sum() for row in rows]).sum()
-        return share.mean(self.config.l2 / (2 * len(own.users)) * squares)
+        return self.config.l2 / (2 * len(batch.users)) * squares
 
     @torch.no_grad()
     def representations(self) -> tuple[Tensor, Tensor]:

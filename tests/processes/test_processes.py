@@ -132,10 +132,13 @@ def test_the_mean_gradient_of_two_processes_is_that_of_one(steps, name):
         assert gradient.equal(members[1]["group"]["gradients"][key]), "to the bit"
 
 
-def test_a_whole_graph_method_divides_its_seeds_and_keeps_their_bits(group, tiny_graph, tmp_path):
+@pytest.mark.parametrize(
+    ("method", "task"), [("grace", "node-classification"), ("lightgcn", "ranking")]
+)
+def test_divided_seeds_keep_their_bits(group, method, task, tiny_data, tmp_path):
     one, two = tmp_path / "one", tmp_path / "two"
-    assert group(*command("grace", tiny_graph, one, "--seeds", 3), count=1)["codes"] == [0]
-    answer = group(*command("grace", tiny_graph, two, "--seeds", 3))
+    assert group(*command(method, tiny_data[task], one, "--seeds", 3), count=1)["codes"] == [0]
+    answer = group(*command(method, tiny_data[task], two, "--seeds", 3))
     assert answer["codes"] == [0, 0], answer["err"]
     assert answer["out"][1] == answer["err"][1] == ""
     assert [answer["out"][0].count(f"seed {seed}: test") for seed in range(3)] == [1, 1, 1]
@@ -149,11 +152,10 @@ def test_a_whole_graph_method_divides_its_seeds_and_keeps_their_bits(group, tiny
             assert all(first[key].equal(second[key]) for key in first)
 
 
-@pytest.mark.parametrize(("method", "task"), [("lightgcn", "ranking"), ("sasrec", "next-item")])
-def test_a_mini_batch_method_ends_where_one_process_does(group, method, task, tiny_data, tmp_path):
+def test_divided_batches_end_where_those_of_one_process_do(group, tiny_log, tmp_path):
     one, two = tmp_path / "one", tmp_path / "two"
-    assert group(*command(method, tiny_data[task], one), count=1)["codes"] == [0]
-    answer = group(*command(method, tiny_data[task], two))
+    assert group(*command("sasrec", tiny_log, one), count=1)["codes"] == [0]
+    answer = group(*command("sasrec", tiny_log, two))
     assert answer["codes"] == [0, 0], answer["err"]
     assert answer["out"][1] == answer["err"][1] == ""
     for first, second in zip(losses(one), losses(two), strict=True):
@@ -192,9 +194,8 @@ def test_killed_and_resumed_together_ends_with_the_same_bits(group, tiny_log, tm
 def test_a_run_goes_on_with_another_number_of_processes(group, tiny_log, tmp_path):
     """Between two epochs all processes are in the state that one would be in."""
     one, moved = tmp_path / "one", tmp_path / "moved"
-    more = ["--checkpoint-seconds", 0]
-    assert group(*command("lightgcn", tiny_log, one), count=1)["codes"] == [0]
-    arguments = command("lightgcn", tiny_log, moved, *more)
+    assert group(*command("sasrec", tiny_log, one), count=1)["codes"] == [0]
+    arguments = command("sasrec", tiny_log, moved, "--checkpoint-seconds", 0)
     answer = group(*arguments, kill=0, log=str(moved / "log.jsonl"), lines=3)
     assert answer["codes"][0] == -signal.SIGKILL
     assert group(*arguments, "--resume", count=1)["codes"] == [0]
@@ -242,7 +243,7 @@ def test_torchrun_itself(tiny_log, tmp_path):
     done = subprocess.run(
         [
             sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2",
-            "-m", "graphcl", *map(str, command("lightgcn", tiny_log, out)),
+            "-m", "graphcl", *map(str, command("sasrec", tiny_log, out)),
         ],
         env={**os.environ, "OMP_NUM_THREADS": "1",
              "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])},

@@ -12,9 +12,13 @@ reports to MLflow's makers are off; MLflow's own variables change both.
 
 from __future__ import annotations
 
+import fcntl
 import logging
 import os
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
 from typing import Any, ClassVar
 
 from graphcl.train.sinks.contract import Record, Sink, TrackedRun, scalars
@@ -48,13 +52,12 @@ class MLflow(Sink):
         # Making a database tells of every table.
         for chatty in ("mlflow.store.db.utils", "alembic"):
             logging.getLogger(chatty).setLevel(logging.WARNING)
-        local = None
-        if not os.environ.get("MLFLOW_TRACKING_URI"):
-            run.folder.mkdir(parents=True, exist_ok=True)
-            local = f"sqlite:///{run.folder.resolve() / 'mlflow.db'}"
-        self._client = MlflowClient(tracking_uri=local)
-        known = run.kept_id("mlflow")
-        self._run_id = known or self._create(run, local is not None)
+        local = not os.environ.get("MLFLOW_TRACKING_URI")
+        with _alone_in(run.folder) if local else nullcontext():
+            database = _database(run.folder) if local else None
+            self._client = MlflowClient(tracking_uri=database)
+            known = run.kept_id("mlflow")
+            self._run_id = known or self._create(run, local)
         if known:
             self._client.update_run(known, status="RUNNING")
         else:
@@ -118,3 +121,31 @@ class MLflow(Sink):
             history = self._client.get_metric_history(self._run_id, name)
             self._last_step[name] = max((metric.step for metric in history), default=0)
         return self._last_step[name]
+
+
+@contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    """Hold `folder`, made if need be: of two processes that make one database both would fail."""
+    folder.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _database(folder: Path) -> str:
+    """The address of the database in `folder`, made if need be.
+
+    Making it takes seconds, and MLflow cannot use one whose making was killed: so it is made under
+    another name.
+    """
+    from mlflow import MlflowClient
+
+    path, unfinished = folder.resolve() / "mlflow.db", folder.resolve() / "mlflow-unfinished.db"
+    if not path.exists():
+        unfinished.unlink(missing_ok=True)
+        MlflowClient(tracking_uri=f"sqlite:///{unfinished}").search_experiments(max_results=1)
+        unfinished.replace(path)
+    return f"sqlite:///{path}"
