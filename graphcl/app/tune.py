@@ -273,7 +273,8 @@ class Tuner:
         split = self._split(seed)
         metric = self.specification.task.metric
         generator = seed_everything(seed)
-        method: Method = self.specification.method_class(settings, split.train)
+        method_class, task = self.specification.method_class, self.specification.task
+        method: Method = method_class(settings, task.training_data(method_class, split))
         if not method.trainable:
             method.eval()
             return self.specification.task.validate(method, split)[metric]

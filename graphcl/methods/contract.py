@@ -40,6 +40,8 @@ class Method(nn.Module):
     """Names of the tasks the method serves; the first is its default."""
     trainable: ClassVar[bool] = True
     """False for baselines that have nothing to learn: the loop skips them."""
+    supervised: ClassVar[bool] = False
+    """True for baselines that are given the labels of the training nodes."""
 
     def __init__(self, config: Any, data: Any) -> None:
         super().__init__()
