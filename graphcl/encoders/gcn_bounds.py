@@ -113,9 +113,9 @@ def score_bound(
       that w_i calls for, and the larger of it and "interval". A true lower bound, tighter, and
       meant for small graphs: O(N^2 (N + d)) time and O(N^2) memory.
     - "released": as the authors' code, O((E + N) d), and no bound: the second layer's intervals
-      start from the hidden state of the whole graph, every neighbour is relaxed by the signs
-      that suit itself, and the relaxation is evaluated on one `sampled` graph. Where it is
-      positive, the score on another graph may well be negative.
+      start from the hidden state of the whole graph, every neighbour enters with its own w in
+      place of the node's, and the relaxation is evaluated on one `sampled` graph. Where it is
+      positive, the score may well be negative, even on the graph that lost nothing.
 
     Args:
         encoder: two layers with activations that are linear on both sides of 0 ("relu",
