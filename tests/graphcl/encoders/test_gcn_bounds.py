@@ -143,12 +143,12 @@ def dense_released(
         high = centre @ values + radius @ values.abs() + bias
         k, beta = torch.ones_like(low), torch.zeros_like(low)
         for place in itertools.product(*map(range, low.shape)):
-            l, u = low[place], high[place]
-            if u <= 0:
+            least, most = low[place], high[place]
+            if most <= 0:
                 k[place] = slope
-            elif l < 0:
-                k[place] = (u - slope * l) / (u - l)
-                beta[place] = (slope - 1) * u * l / (u - slope * l)
+            elif least < 0:
+                k[place] = (most - slope * least) / (most - least)
+                beta[place] = (slope - 1) * most * least / (most - slope * least)
         lines.append((k, beta))
     (k1, beta1), (k2, beta2) = lines
     lambda2 = weight * k2
