@@ -18,6 +18,7 @@ import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
 SHOWN = {
+    "clustering": ("accuracy", "nmi", "ari", "macro-f1"),
     "node-classification": ("accuracy", "macro-f1"),
     "link-prediction": ("auc", "average-precision"),
     "ranking": ("recall@20", "ndcg@20", "hit@10", "coverage@20"),

@@ -55,7 +55,7 @@ def test_run_writes_the_documented_result(command, tiny_graph, tmp_path):
     assert result["protocol"]["name"] == "random-10-10-80"
     assert result["seeds"] == [0, 1]
     assert len(result["metrics"]["accuracy"]["values"]) == 2
-    assert result["baselines"].keys() == {"raw-features", "random-encoder"}
+    assert result["baselines"].keys() == {"raw-features", "random-encoder", "supervised-gcn"}
     assert len(result["dataset"]["hash"]) >= 12
     assert {"torch", "python", "graphcl"} <= result["versions"].keys()
     assert result["parameters"] > 0
