@@ -12,6 +12,7 @@ from graphcl.encoders.heads import ProjectionHead
 from graphcl.encoders.lightgcn import bipartite_adjacency, propagate, propagate_layers
 from graphcl.encoders.mlp import MLP
 from graphcl.encoders.moving_average import MovingAverage
+from graphcl.encoders.semantic_attention import SemanticAttention
 
 ENCODERS: dict[str, type[nn.Module]] = {"GCN": GCN, "MLP": MLP}
 
@@ -23,6 +24,7 @@ __all__ = [
     "DirectPredictor",
     "MovingAverage",
     "ProjectionHead",
+    "SemanticAttention",
     "bipartite_adjacency",
     "gcn_matrix",
     "make_activation",

@@ -14,6 +14,7 @@ from torch import Tensor
 from graphcl.errors import DataError
 from graphcl.evaluate.contract import Sealed, Split, Task, finite_embedding
 from graphcl.evaluate.probe import (
+    Array,
     classification_metrics,
     l2_normalise,
     nearest_neighbours_probe,
@@ -119,15 +120,28 @@ class NodeClassification(Task):
         """Accuracy and macro-F1 on the validation nodes; {} where the protocol has none."""
         if split.validation is None:
             return {}
-        return _classify(method, split, _Parts.of(method, split, split.validation))
+        return self._measured(method, split, split.validation)
 
     def test(self, method: Method, split: Split) -> dict[str, float]:
-        """Accuracy and macro-F1 on the test nodes, and the accuracy of the k-NN probe."""
-        parts = _Parts.of(method, split, split.test.open())
-        return {
-            **_classify(method, split, parts),
-            "knn-accuracy": _nearest_neighbours_accuracy(parts),
-        }
+        """The same on the test nodes, and the accuracy of the k-NN probe."""
+        targets = split.test.open()
+        measured = self._measured(method, split, targets)
+        parts = Parts.of(finite_embedding(method, split.train), targets)
+        probe = nearest_neighbours_probe(*parts.probed())
+        correct = probe.predict(parts.z[parts.evaluated]) == parts.y[parts.evaluated]
+        return {**measured, "knn-accuracy": float(np.mean(correct))}
+
+    def measure(self, embeddings: Tensor, targets: NodeTargets) -> dict[str, float]:
+        """Metrics of a linear probe on the evaluated nodes."""
+        probe, z, y = fit_probe(embeddings, targets)
+        return classification_metrics(y, probe.predict(z))
+
+    def _measured(self, method: Method, split: Split, targets: NodeTargets) -> dict[str, float]:
+        if isinstance(method, PredictsClasses):
+            evaluated = targets.evaluated
+            predicted = method.predict(split.train)[evaluated].numpy(force=True)
+            return classification_metrics(targets.labels[evaluated].numpy(force=True), predicted)
+        return self.measure(finite_embedding(method, split.train), targets)
 
     def snapshot(self, method: Method, split: Split) -> dict[str, np.ndarray]:
         """Embeddings of at most 3000 nodes with their classes."""
@@ -143,20 +157,21 @@ class NodeClassification(Task):
 
 
 @dataclass(frozen=True)
-class _Parts:
+class Parts:
     """L2-normalised embeddings and labels of all nodes, and what each node is for."""
 
-    z: np.ndarray
-    y: np.ndarray
-    train: np.ndarray
-    validation: np.ndarray
-    evaluated: np.ndarray
+    z: Array
+    y: Array
+    train: Array
+    validation: Array
+    evaluated: Array
 
     @classmethod
-    def of(cls, method: Method, split: Split, targets: NodeTargets) -> _Parts:
-        embeddings = finite_embedding(method, split.train).numpy(force=True).astype(np.float64)
+    def of(cls, embeddings: Tensor, targets: NodeTargets) -> Parts:
+        """The arrays of `embeddings` (N, d) and `targets`."""
         named = (targets.labels, targets.train, targets.validation, targets.evaluated)
-        return cls(l2_normalise(embeddings), *(part.numpy(force=True) for part in named))
+        z = l2_normalise(embeddings.numpy(force=True).astype(np.float64))
+        return cls(z, *(part.numpy(force=True) for part in named))
 
     def probed(self) -> tuple[Any, ...]:
         """Embeddings and labels to fit a probe on, and to choose by where there are any."""
@@ -164,18 +179,15 @@ class _Parts:
         return tuple(array[part] for part in parts for array in (self.z, self.y))
 
 
-def _classify(method: Method, split: Split, parts: _Parts) -> dict[str, float]:
-    if isinstance(method, PredictsClasses):
-        predicted = method.predict(split.train).numpy(force=True)[parts.evaluated]
-    else:
-        choose = probe_by_validation if parts.validation.any() else probe_by_cross_validation
-        predicted = choose(*parts.probed()).predict(parts.z[parts.evaluated])
-    return classification_metrics(parts.y[parts.evaluated], predicted)
+def fit_probe(embeddings: Tensor, targets: NodeTargets) -> tuple[Any, Array, Array]:
+    """A probe of the training nodes, and what to try it on: embeddings and labels.
 
-
-def _nearest_neighbours_accuracy(parts: _Parts) -> float:
-    predicted = nearest_neighbours_probe(*parts.probed()).predict(parts.z[parts.evaluated])
-    return float(np.mean(predicted == parts.y[parts.evaluated]))
+    Its regularisation is chosen by the validation nodes, or inside the training nodes where the
+    protocol has no validation.
+    """
+    parts = Parts.of(embeddings, targets)
+    fit = probe_by_validation if parts.validation.any() else probe_by_cross_validation
+    return fit(*parts.probed()), parts.z[parts.evaluated], parts.y[parts.evaluated]
 
 
 def unlabelled(data: Any, edge_index: Tensor | None = None) -> Any:

@@ -1,6 +1,7 @@
 """Graph methods, one file per paper."""
 
 METHODS = {
+    "adameow": "graphcl.methods.adameow:AdaMEOW",
     "bgrl": "graphcl.methods.bgrl:BGRL",
     "cca-ssg": "graphcl.methods.cca_ssg:CCASSGMethod",
     "csgcl": "graphcl.methods.csgcl:CSGCL",
@@ -9,6 +10,7 @@ METHODS = {
     "gcool": "graphcl.methods.gcool:GCooL",
     "ggd": "graphcl.methods.ggd:GGD",
     "grace": "graphcl.methods.grace:GRACE",
+    "meow": "graphcl.methods.meow:MEOW",
     "mvgrl": "graphcl.methods.mvgrl:MVGRL",
     "pamc": "graphcl.methods.pamc:PamC",
     "pot": "graphcl.methods.pot:POT",
