@@ -158,9 +158,16 @@ class GCN(nn.Module):
             if len(self.biases) > 0:
                 hidden = hidden + self.biases[layer]
             if len(self.norms) > 0:
+                self._check_batch(hidden)
                 hidden = self.norms[layer](hidden)
             hidden = activation(hidden)
         return hidden
+
+    def _check_batch(self, hidden: Tensor) -> None:
+        if self.training and len(hidden) < 2 and isinstance(self.norms[0], nn.BatchNorm1d):
+            raise ArgumentError(
+                f"batch normalisation needs at least two nodes in training, got {len(hidden)}"
+            )
 
     def _multiply(
         self,

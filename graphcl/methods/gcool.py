@@ -143,9 +143,8 @@ def dense_aggregation(shares: Tensor, edge_index: Tensor, between: float) -> Ten
     adjacency = SparseMatrix.from_edge_index(edge_index, shape=count, dtype=shares.dtype)
     inside = (shares * spmm(adjacency, shares)).sum()
     crossing = adjacency.entries - inside
-    pairs = max(count * (count - 1), 1)
-    size = max(count, 1)
-    return between * crossing / pairs - inside / size + shares.square().sum() / (2 * size)
+    pairs = max(count * (count - 1), 1)  # one node has no edges to divide
+    return between * crossing / pairs - inside / count + shares.square().sum() / (2 * count)
 
 
 def community_contrast(
@@ -161,8 +160,6 @@ def community_contrast(
 
     Centroids get no gradient; an empty community's is 0.
     """
-    if len(h) == 0:
-        return h.sum()
     centroids = meta_nodes(other.detach(), assignment, clusters).centroids
     apart = (centroids[:, None] - centroids).square().sum(dim=2)
     logits = h @ centroids.T / temperature - nearness * apart[assignment]

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch_geometric.utils import is_undirected
 
 from graphcl.encoders import gcn_matrix
+from graphcl.errors import DataError
 from graphcl.kernels.sparse_matrix import SparseMatrix
 from graphcl.methods.contract import Method
 from graphcl.methods.features import prepare_features
@@ -32,6 +33,9 @@ class GraphMethod(Method):
     """Prepares the features once; embeddings are those of `self.encoder` on the whole graph.
 
     A subclass has `normalise_features` in its Config and sets `self.encoder`.
+
+    Raises:
+        DataError: the graph has no nodes.
     """
 
     tasks: ClassVar[tuple[str, ...]] = ("node-classification", "link-prediction", "clustering")
@@ -39,6 +43,8 @@ class GraphMethod(Method):
 
     def __init__(self, config: Any, data: Any) -> None:
         super().__init__(config, data)
+        if data.num_nodes == 0:
+            raise DataError("the graph has no nodes, so there is nothing to learn from")
         self.features = prepare_features(data.x, scale=config.normalise_features)
         # Data sets are undirected; a graph of one's own need not be.
         self.undirected = bool(is_undirected(data.edge_index, num_nodes=data.num_nodes))

@@ -45,8 +45,8 @@ from graphcl.kernels.kmeans import best_kmeans
 from graphcl.kernels.reachability import reachability
 from graphcl.kernels.sparse_matrix import SparseMatrix
 from graphcl.losses import BlockContrast
-from graphcl.methods.contract import Method, MethodConfig
-from graphcl.methods.features import prepare_features
+from graphcl.methods.contract import MethodConfig
+from graphcl.methods.graph_method import GraphMethod
 
 RESTARTS = 20
 """Of the k-means that places the centres."""
@@ -78,7 +78,7 @@ class PamCConfig(MethodConfig):
     """Scale every node's (non-negative) features to sum 1."""
 
 
-class PamC(Method):
+class PamC(GraphMethod):
     """Clusters as meta-nodes: near what a node reaches, blocks apart (Kulatilleke et al. 2022)."""
 
     Config = PamCConfig
@@ -89,7 +89,6 @@ class PamC(Method):
         clusters = config.clusters or data.get("clusters")
         if clusters is None:
             raise ConfigError("the number of clusters is not known (got None); set clusters")
-        self.features = prepare_features(data.x, scale=config.normalise_features)
         adjacency = SparseMatrix.from_edge_index(data.edge_index, shape=data.num_nodes)
         reached = reachability(adjacency, config.order, cumulative=config.cumulative)
         self.reached = torch.stack([reached.row, reached.column]), reached.value
@@ -100,7 +99,7 @@ class PamC(Method):
 
     def epoch_start(self, epoch: int, generator: torch.Generator) -> None:
         """Before the first epoch the auto-encoder and k-means."""
-        if bool(self.started) or self.data.num_nodes == 0:
+        if bool(self.started):
             return
         if self.config.pretrain_epochs > 0:
             self._pretrain(generator)
@@ -117,15 +116,6 @@ class PamC(Method):
         clusters = sharpening(log_q)
         total = config.block_weight * blocks + config.cluster_weight * clusters
         return {"blocks": blocks, "clusters": clusters, "total": total}
-
-    @torch.no_grad()
-    def embed(self, data: Any) -> Tensor:
-        """Encoder output (N, d)."""
-        features = self.features
-        if data.x is not self.data.x:
-            features = prepare_features(data.x, scale=self.config.normalise_features)
-        embedding: Tensor = self.encoder(features)
-        return embedding
 
     def assign_clusters(self, data: Any) -> Tensor:
         """The cluster (N,) of the largest q."""
@@ -153,8 +143,6 @@ def log_assignment(z: Tensor, centres: Tensor) -> Tensor:
 
 def sharpening(log_q: Tensor) -> Tensor:
     """KL(p || q) per node, p the assignments squared and balanced, without gradient."""
-    if len(log_q) == 0:
-        return log_q.sum()
     fixed = log_q.detach()
     # In logarithms: squares of small assignments vanish, and 0 log 0 is NaN.
     log_p = (2 * fixed - fixed.logsumexp(dim=0)).log_softmax(dim=1)
