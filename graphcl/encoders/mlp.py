@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from graphcl.encoders.activations import make_activation
-from graphcl.errors import ArgumentError
+from graphcl.encoders.layers import layer_activations, layer_shapes
 from graphcl.kernels.spmm import SparseMatrix, spmm
 
 
@@ -40,19 +38,12 @@ class MLP(nn.Module):
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
-        sizes = [in_features, *widths]
-        if len(sizes) < 2 or min(sizes) < 1:
-            raise ArgumentError(
-                "in_features and widths must be positive with at least one width, "
-                f"got {in_features} and {list(widths)}"
-            )
+        shapes = layer_shapes(in_features, widths)
         self.in_features = in_features
-        self.out_features = sizes[-1]
-        pairs = list(itertools.pairwise(sizes))
-        self.weights = nn.ParameterList([nn.Parameter(torch.empty(a, b)) for a, b in pairs])
-        self.biases = nn.ParameterList([nn.Parameter(torch.empty(b)) for _, b in pairs])
-        names = [activation] * (len(pairs) - 1) + [activation if last_activation else "identity"]
-        self.activations = nn.ModuleList([make_activation(name) for name in names])
+        self.out_features = shapes[-1][1]
+        self.weights = nn.ParameterList([nn.Parameter(torch.empty(shape)) for shape in shapes])
+        self.biases = nn.ParameterList([nn.Parameter(torch.empty(width)) for _, width in shapes])
+        self.activations = layer_activations(activation, len(shapes), last=last_activation)
         self.reset_parameters(generator)
 
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:

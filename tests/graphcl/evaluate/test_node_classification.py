@@ -100,6 +100,7 @@ def test_the_supervised_baseline_learns_and_says_how_long(
     result = json.loads(folder.result.read_text())
     assert selection in result["protocol"]["supervised baseline"]
     accuracy = result["baselines"]["supervised-gcn"]["metrics"]["accuracy"]["mean"]
-    assert accuracy > 0.8
+    # Six training nodes of two of the three classes, so that 0.67 is the most.
+    assert 0.6 < accuracy < 0.67
     # What training it left behind is gone.
     assert not list((tmp_path / "run").rglob("*supervised*"))
