@@ -1,4 +1,4 @@
-"""`ProjectionHead` is Linear - activation - Linear, seeded on request; `MLP` is a stack of those."""
+"""`ProjectionHead` and `MLP` against their formulas; seeded on request."""
 
 import pytest
 import torch
