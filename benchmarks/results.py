@@ -18,6 +18,7 @@ import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
 SHOWN = {
+    "clustering": ("accuracy", "nmi", "ari", "macro-f1"),
     "node-classification": ("accuracy", "macro-f1"),
     "heterogeneous-node-classification": ("micro-f1", "macro-f1", "auc"),
     "link-prediction": ("auc", "average-precision"),

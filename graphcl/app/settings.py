@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import Field
 
 from graphcl.app.catalogue import load_class, method_table, task_table
-from graphcl.config import Config, configure, parse_override, read_yaml
+from graphcl.config import Config, configure, parse_override, read_yaml, with_override
 from graphcl.data import card_names
 from graphcl.errors import ConfigError, unknown_name
 from graphcl.resources import configs_folder
@@ -149,10 +149,14 @@ def specify(
         )
     task_object = load_class("task", task, task_table())()
     settings = dict(file.settings) if file else {}
+    fields = method_class.Config.model_fields
     for key, value in (parse_override(text) for text in overrides):
-        if key not in method_class.Config.model_fields:
-            raise unknown_name("setting", key, method_class.Config.model_fields)
-        settings[key] = value
+        name = key.partition(".")[0]
+        if name not in fields:
+            raise unknown_name("setting", name, fields)
+        if name != key and name not in settings:
+            settings[name] = fields[name].get_default(call_default_factory=True)
+        settings = with_override(settings, key, value)
     return RunSpecification(
         method=method,
         method_class=method_class,

@@ -100,6 +100,10 @@ class Task:
         """Read `dataset` (a name or a path) and split it by `protocol` and `seed`."""
         raise NotImplementedError(f"{type(self).__name__} does not define load()")
 
+    def training_data(self, method_class: type[Method], split: Split) -> Any:
+        """What a method of `method_class` is made with and sees: `split.train`."""
+        return split.train
+
     def validate(self, method: Method, split: Split) -> dict[str, float]:
         """Metrics on the validation part; called often."""
         raise NotImplementedError(f"{type(self).__name__} does not define validate()")

@@ -29,6 +29,7 @@ class HeterogeneousNodeClassification(NodeClassification):
         "validation micro-f1, all metrics from that one probe"
         for count in (20, 40, 60)
     }
+    baselines = ("raw-features", "random-encoder")
 
     def load(
         self, dataset: str, protocol: str | None, seed: int, data_root: Path | None = None

@@ -35,7 +35,8 @@ def build(name: str, task: str, data: dict[str, Path], seed: int = 0):
     split = task_object.load(str(data[task]), None, 0)
     method_class = load_class("method", name, METHODS)
     generator = seed_everything(seed)
-    return method_class(method_class.Config(), split.train), split, task_object, generator
+    seen = task_object.training_data(method_class, split)
+    return method_class(method_class.Config(), seen), split, task_object, generator
 
 
 def first_batch(method: Method, generator: torch.Generator):
@@ -80,7 +81,7 @@ def test_config_is_strict_frozen_and_searchable(name):
 @pytest.mark.parametrize("name", sorted({name for name, _ in TRAINABLE}))
 def test_a_published_config_exists(name):
     method_class = load_class("method", name, METHODS)
-    datasets = ("cora", "heco-acm", "ml-100k")
+    datasets = ("acm", "cora", "heco-acm", "ml-100k")
     assert any(find_config(name, dataset, method_class.tasks[0]) for dataset in datasets)
 
 

@@ -49,7 +49,8 @@ def test_training_sees_no_label_and_test_opens_once(tiny_heterogeneous: Path) ->
     assert torch.equal(seen, split.validation.train | split.validation.validation)
     method = Knows(load_heterogeneous(tiny_heterogeneous)["paper"].y)
     assert task.validate(method, split) == {"micro-f1": 1.0, "macro-f1": 1.0, "auc": 1.0}
-    assert task.test(method, split) == {"micro-f1": 1.0, "macro-f1": 1.0, "auc": 1.0}
+    found = task.test(method, split)
+    assert found == {"micro-f1": 1.0, "macro-f1": 1.0, "auc": 1.0, "knn-accuracy": 1.0}
     with pytest.raises(SealedError):
         task.test(method, split)
 
@@ -122,6 +123,6 @@ def test_a_class_of_one_node(tiny_heterogeneous: Path, tmp_path: Path) -> None:
     task = HeterogeneousNodeClassification()
     split = task.load(str(folder), None, 0)
     found = task.test(Knows(load_heterogeneous(folder)["paper"].y), split)
-    assert found == {"micro-f1": 1.0, "macro-f1": 1.0, "auc": 1.0}
+    assert found == {"micro-f1": 1.0, "macro-f1": 1.0, "auc": 1.0, "knn-accuracy": 1.0}
     with pytest.raises(DataError, match=r"class 3 of .* has 1 nodes, fewer than 20"):
         random_split(load_heterogeneous(folder), 20, 0)
