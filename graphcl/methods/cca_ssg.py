@@ -105,4 +105,4 @@ class CCASSGMethod(TwoViewMethod):
         """The propagation matrix of the graph; the identity for an MLP."""
         if self.config.encoder == "gcn":
             return super().matrix_of(data)
-        return gcn_matrix(data.edge_index[:, :0], data.num_nodes, undirected=True)
+        return gcn_matrix(data.edge_index[:, :0], data.x.shape[0], undirected=True)

@@ -72,7 +72,7 @@ class GraphMethod(Method):
     def matrix_of(self, data: Any) -> SparseMatrix:
         """The propagation matrix of the un-augmented graph; that of the training data is kept."""
         if data.edge_index is not self.data.edge_index:
-            return gcn_matrix(data.edge_index, data.num_nodes)
+            return gcn_matrix(data.edge_index, data.x.shape[0])
         if self._matrix is None:
             self._matrix = self.propagation(data.edge_index)
         return self._matrix

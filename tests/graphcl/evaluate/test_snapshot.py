@@ -114,7 +114,7 @@ def test_edges_of_csgcl_are_told_apart_by_their_communities():
     data = graph()
     method = CSGCL(CSGCL.Config(dimension=4, projection=4), data)
     values = method.histograms()
-    for number, view in enumerate(method.views, start=1):
+    for number, view in enumerate(method.communal_views, start=1):
         title = f"probability that view {number} keeps an edge"
         parts = [
             values[f"{title}/{side}"] for side in ("inside a community", "between communities")
