@@ -26,6 +26,7 @@ class _Structure:
     """Derived from where the entries are; shared by matrices that differ in values only."""
 
     row: Tensor | None = None
+    small_column: Tensor | None = None
     transposed: tuple[Tensor, Tensor, Tensor] | None = None
 
 
@@ -190,6 +191,13 @@ class SparseMatrix:
             counts = self.row_pointer[1:] - self.row_pointer[:-1]
             self._structure.row = torch.repeat_interleave(counts, output_size=self.entries)
         return self._structure.row
+
+    @property
+    def small_column(self) -> Tensor:
+        """(entries,) int32 `column`, for kernels that read half the bytes; cached."""
+        if self._structure.small_column is None:
+            self._structure.small_column = self.column.to(torch.int32)
+        return self._structure.small_column
 
     @property
     def T(self) -> SparseMatrix:

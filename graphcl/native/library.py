@@ -21,6 +21,19 @@ _CONTRAST_FUNCTIONS = {
     "contrast_backward_bfloat16": 2,
     "contrast_backward_bfloat16x3": 2,
 }
+# Each takes one structure (graphcl/kernels/compiled.py) and returns a status.
+_OTHER_FUNCTIONS = (
+    "sparse_product_float",
+    "sparse_product_double",
+    "sparse_row_sum_float",
+    "sparse_row_sum_double",
+    "sparse_sampled_float",
+    "sparse_sampled_double",
+    "rank_float",
+    "rank_double",
+    "sample_negatives",
+    "sample_neighbours",
+)
 
 
 class NativeKernelsMissing(UserWarning):
@@ -113,4 +126,9 @@ def load_library(name: str) -> ContrastLibrary:
         pointer = getattr(functions, function)
         pointer.argtypes = [ctypes.c_void_p] * arguments
         pointer.restype = ctypes.c_int
+    for function in _OTHER_FUNCTIONS:
+        getattr(functions, function).argtypes = [ctypes.c_void_p]
+        getattr(functions, function).restype = ctypes.c_int
+    functions.number_nodes.argtypes = [ctypes.c_int64, ctypes.c_void_p] * 2 + [ctypes.c_void_p] * 2
+    functions.number_nodes.restype = ctypes.c_int64
     return ContrastLibrary(name, functions)

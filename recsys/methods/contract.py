@@ -37,6 +37,14 @@ class Recommender(Method):
         """
         raise NotImplementedError(f"{type(self).__name__} does not define score()")
 
+    def vectors(self, users: Tensor, history: Interactions) -> tuple[Tensor, Tensor] | None:
+        """User vectors (B, d) and item vectors (num_items, d) whose inner products `score` gives.
+
+        None where scores are something else. The evaluation then ranks without ever holding the
+        scores; arguments are those of `score`, and there is no gradient.
+        """
+        return None
+
     def embed(self, data: Interactions) -> Tensor:
         """Item embeddings (num_items, d), without gradient."""
         raise NotImplementedError(f"{type(self).__name__} does not define embed()")
