@@ -8,8 +8,7 @@ import torch
 from torch import Tensor
 
 from graphcl.errors import ArgumentError
-from graphcl.kernels import spmm as kernels
-from graphcl.kernels.spmm import ScaledMatrix, SparseMatrix, spmm
+from graphcl.kernels.spmm import Matrix, SparseMatrix, horner, spmm
 
 
 def bipartite_adjacency(interactions: SparseMatrix) -> SparseMatrix:
@@ -29,7 +28,7 @@ def bipartite_adjacency(interactions: SparseMatrix) -> SparseMatrix:
 
 
 def propagate(
-    matrix: SparseMatrix | ScaledMatrix,
+    matrix: Matrix,
     embeddings: Tensor,
     layers: int,
     *,
@@ -37,7 +36,7 @@ def propagate(
 ) -> Tensor:
     """E^l = A E^{l-1}, read out as the mean, the sum or the last of E^0..E^L (eq. 7, 8).
 
-    By Horner's scheme (`graphcl.kernels.spmm.propagate`): no layer is stored, and neither is
+    By Horner's scheme (`graphcl.kernels.spmm.horner`): no layer is stored, and neither is
     anything for the backward pass.
 
     Args:
@@ -60,12 +59,10 @@ def propagate(
     weights = [weight] * (layers + 1)
     if readout == "last":
         weights[:-1] = [0.0] * layers
-    return kernels.propagate(matrix, embeddings, weights)
+    return horner(matrix, embeddings, weights)
 
 
-def propagate_layers(
-    matrix: SparseMatrix | ScaledMatrix, embeddings: Tensor, layers: int
-) -> list[Tensor]:
+def propagate_layers(matrix: Matrix, embeddings: Tensor, layers: int) -> list[Tensor]:
     """Every layer [E^0, ..., E^L], each (N, d), for methods that contrast layers."""
     _check_layers(matrix, layers)
     outputs = [embeddings]
@@ -74,7 +71,7 @@ def propagate_layers(
     return outputs
 
 
-def _check_layers(matrix: SparseMatrix | ScaledMatrix, layers: int) -> None:
+def _check_layers(matrix: Matrix, layers: int) -> None:
     if layers < 0:
         raise ArgumentError(f"layers must not be negative, got {layers}")
     if matrix.shape[0] != matrix.shape[1]:

@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Sequence
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, get_args
 
 import torch
 from torch import Tensor
 
 from graphcl.errors import ArgumentError
-from graphcl.native import contrast_library, missing_reason, warn_if_missing
+from graphcl.native import missing_reason, native_library, warn_if_missing
 
 Backend = Literal["auto", "torch", "native"]
+WithDense = Literal["auto", "dense", "torch", "native"]
 _TYPES = {torch.float32: "float", torch.float64: "double"}
 _KINDS: dict[str, Any] = {
     "address": ctypes.c_void_p,
@@ -55,53 +56,47 @@ class Ranking(ctypes.Structure):
     )
 
 
-class Negatives(ctypes.Structure):
+class FreeDraws(ctypes.Structure):
     """See sampling.h."""
 
     _fields_: ClassVar[Sequence[tuple[str, Any]]] = _fields(
-        "long: rows items; address: user uniform pointer key below taken_below negative;"
-        "int: threads"
+        "long: rows count items; address: uniform base begin end key free offset up_to"
+        " taken_up_to item; int: threads"
     )
 
 
-class Neighbours(ctypes.Structure):
-    """See sampling.h."""
-
-    _fields_: ClassVar[Sequence[tuple[str, Any]]] = _fields(
-        "long: nodes fan_out; address: node pointer offset; seed: seed; address: entry;"
-        "int: threads"
-    )
-
-
-def use_compiled(backend: Backend, *tensors: Tensor | None) -> bool:
+def use_compiled(backend: WithDense, *tensors: Tensor, among: Any = Backend) -> bool:
     """Whether the compiled kernel computes this: chosen, or "auto" and everything is on the CPU.
 
     Raises:
-        ArgumentError: an unknown backend, or "native" for tensors elsewhere, for another dtype
-            than float32 and float64, or without compiled kernels.
+        ArgumentError: an unknown backend, or "native" for tensors elsewhere, for another floating
+            dtype than float32 and float64, or without compiled kernels.
     """
-    if backend not in ("auto", "torch", "native"):
-        raise ArgumentError(f"backend must be 'auto', 'torch' or 'native', got {backend!r}")
-    if backend == "torch":
+    if backend not in get_args(among):
+        raise ArgumentError(f"backend must be one of {', '.join(get_args(among))}, got {backend!r}")
+    if backend not in ("auto", "native"):
         return False
-    given = [tensor for tensor in tensors if tensor is not None]
-    elsewhere = [tensor.device for tensor in given if tensor.device.type != "cpu"]
-    other = [t.dtype for t in given if t.is_floating_point() and t.dtype not in _TYPES]
-    if backend == "auto":
-        if elsewhere or other:
-            return False
-        warn_if_missing()
-        return contrast_library() is not None
-    if elsewhere:
-        raise ArgumentError(f"backend 'native' computes on the CPU, got tensors on {elsewhere[0]}")
-    if other:
-        raise ArgumentError(f"backend 'native' takes float32 and float64, got {other[0]}")
-    if contrast_library() is None:
-        raise ArgumentError(
-            f"backend 'native' needs the compiled kernels: {missing_reason()}; "
-            "`python -m graphcl.native` builds them, 'torch' does without"
+    reason = _unsuitable(*tensors)
+    if reason is None and native_library() is None:
+        if backend == "auto":
+            warn_if_missing()
+        reason = (
+            f"needs the compiled kernels: {missing_reason()}; `python -m graphcl.native` builds "
+            "them, 'torch' does without"
         )
-    return True
+    if reason is not None and backend == "native":
+        raise ArgumentError(f"backend 'native' {reason}")
+    return reason is None
+
+
+def _unsuitable(*tensors: Tensor) -> str | None:
+    """Why compiled kernels cannot compute with these tensors, or None."""
+    for tensor in tensors:
+        if tensor.device.type != "cpu":
+            return f"computes on the CPU, got tensors on {tensor.device}"
+        if tensor.is_floating_point() and tensor.dtype not in _TYPES:
+            return f"takes float32 and float64, got {tensor.dtype}"
+    return None
 
 
 def call(name: str, structure: ctypes.Structure, dtype: torch.dtype | None = None) -> int:
@@ -110,7 +105,7 @@ def call(name: str, structure: ctypes.Structure, dtype: torch.dtype | None = Non
     Raises:
         MemoryError: it could not allocate its working memory.
     """
-    library = contrast_library()
+    library = native_library()
     if library is None:
         raise RuntimeError(f"the compiled kernels are missing: {missing_reason()}")
     if dtype is not None:
@@ -119,28 +114,6 @@ def call(name: str, structure: ctypes.Structure, dtype: torch.dtype | None = Non
     if status < 0:
         raise MemoryError(f"{name} could not allocate its working memory")
     return status
-
-
-def number_nodes(nodes: Tensor, known: Tensor, known_count: int, number: Tensor) -> tuple[Tensor, int]:
-    """Number `nodes` in the order in which they are met.
-
-    Args:
-        nodes: (n,) int64.
-        known: int64, room for all; the first `known_count` are known already, new ones follow.
-        number: int64, -1 for nodes not met yet, changed in place.
-
-    Returns:
-        (n,) the nodes' numbers, and how many nodes are known now.
-    """
-    library = contrast_library()
-    if library is None:
-        raise RuntimeError(f"the compiled kernels are missing: {missing_reason()}")
-    result = torch.empty_like(nodes)
-    count = library.functions.number_nodes(
-        nodes.numel(), nodes.data_ptr(), known_count, known.data_ptr(), number.data_ptr(),
-        result.data_ptr(),
-    )  # fmt: skip
-    return result, int(count)
 
 
 def address(tensor: Tensor | None) -> int | None:

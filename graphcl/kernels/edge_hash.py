@@ -15,7 +15,7 @@ _WORD = 0xFFFFFFFF
 
 
 def draw_seed(generator: torch.Generator | None) -> int:
-    """A seed in [0, 2^63) from the generator, or from torch's global one."""
+    """A seed of 62 bits from the generator, or from torch's global one."""
     device = None if generator is None else generator.device
     return int(torch.randint(1 << 62, (1,), generator=generator, device=device))
 
@@ -28,7 +28,7 @@ def edge_draws(first: Tensor, second: Tensor, seed: int) -> Tensor:
 
 
 def thresholds(probability: Tensor | float) -> Tensor:
-    """int32 thresholds with which an edge of these keep probabilities in [0, 1] stays."""
+    """int32 thresholds below which the draws lie with probabilities in [0, 1]; 0 and 1 exactly."""
     given = torch.as_tensor(probability, dtype=torch.float64)
     return (given * WHOLE).round().to(torch.int32)
 

@@ -1,13 +1,14 @@
 """Sparse matrix times dense matrix, with a backward pass that builds no transpose twice.
 
 The gradient of `A X` with respect to X is `A^T G`: again one sparse product, with the transpose
-that `SparseMatrix` caches, or with A itself where A is symmetric. Plain autograd through a torch CSR
-tensor rebuilds the transpose at every backward pass, and gather + `index_add_` moves an
+that `SparseMatrix` caches, or with A itself where A is symmetric. Plain autograd through a torch
+CSR tensor rebuilds the transpose at every backward pass, and gather + `index_add_` moves an
 `edges x width` temporary through memory; both cost several times more.
 
 Backends: "native", the compiled kernel on the CPU (32-bit columns, rows read ahead, values computed
-from degrees, entries dropped by hash, threads; the same bits for any number of them), and "torch",
-the CSR product of MKL or cuSPARSE. "auto" takes the first where it can.
+from degrees, entries dropped by hash, threads; the same bits for any number of them); "torch", the
+CSR product of MKL or cuSPARSE; "dense", the matrix written out, for tests. "auto" takes the first
+of them that can.
 """
 
 from __future__ import annotations
@@ -19,9 +20,11 @@ import torch
 from torch import Tensor
 
 from graphcl.errors import ArgumentError
-from graphcl.kernels.compiled import Backend, use_compiled
-from graphcl.kernels.drop_entries import KeepProbability, drop_entries, keep_probability
-from graphcl.kernels.scaled_matrix import ScaledMatrix, scaled
+from graphcl.kernels.compiled import WithDense, use_compiled
+from graphcl.kernels.drop_entries import drop_entries
+from graphcl.kernels.dropped import KeepProbability, keep_probability
+from graphcl.kernels.scaled import scaled
+from graphcl.kernels.scaled_matrix import ScaledMatrix
 from graphcl.kernels.sparse_matrix import SparseMatrix
 from graphcl.kernels.sparse_product import (
     Matrix,
@@ -32,11 +35,12 @@ from graphcl.kernels.sparse_product import (
 
 __all__ = [
     "KeepProbability",
+    "Matrix",
     "ScaledMatrix",
     "SparseMatrix",
     "drop_entries",
+    "horner",
     "keep_probability",
-    "propagate",
     "scaled",
     "spmm",
 ]
@@ -50,19 +54,17 @@ class _Spmm(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, value: Tensor | None, dense: Tensor, matrix: Matrix, backend: Backend
+        ctx: Any, value: Tensor | None, dense: Tensor, matrix: Matrix, backend: WithDense
     ) -> Tensor:
         ctx.matrix, ctx.backend = matrix, backend
         if value is not None and value.requires_grad:
             ctx.save_for_backward(value, dense)
-        if use_compiled(backend, dense):
+        if use_compiled(backend, dense, among=WithDense):
             return compiled_product(matrix, dense)
-        return plain_product(matrix, dense)
+        return plain_product(matrix, dense, backend)
 
     @staticmethod
-    def backward(
-        ctx: Any, *gradients: Tensor
-    ) -> tuple[Tensor | None, Tensor | None, None, None]:
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
         gradient = gradients[0].contiguous()
         for_value = for_dense = None
         if ctx.needs_input_grad[0]:
@@ -78,16 +80,16 @@ class _Sampled(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, matrix: SparseMatrix, left: Tensor, right: Tensor, backend: Backend
+        ctx: Any, matrix: SparseMatrix, left: Tensor, right: Tensor, backend: WithDense
     ) -> Tensor:
         ctx.matrix, ctx.backend = matrix, backend
         ctx.save_for_backward(left, right)
-        return sampled_product(matrix, left, right, use_compiled(backend, left, right))
+        return sampled_product(
+            matrix, left, right, use_compiled(backend, left, right, among=WithDense)
+        )
 
     @staticmethod
-    def backward(
-        ctx: Any, *gradients: Tensor
-    ) -> tuple[None, Tensor | None, Tensor | None, None]:
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[None, Tensor | None, Tensor | None, None]:
         left, right = ctx.saved_tensors
         weighted = ctx.matrix.with_value(gradients[0].contiguous())
         for_left = for_right = None
@@ -98,20 +100,19 @@ class _Sampled(torch.autograd.Function):
         return None, for_left, for_right, None
 
 
-class _Propagate(torch.autograd.Function):
+class _Horner(torch.autograd.Function):
     """Y = sum_l w_l A^l X by Horner's scheme. Backward: the same with the transpose."""
 
     @staticmethod
     def forward(
-        ctx: Any, dense: Tensor, matrix: Matrix, weights: tuple[float, ...], backend: Backend
+        ctx: Any, dense: Tensor, matrix: Matrix, weights: tuple[float, ...], backend: WithDense
     ) -> Tensor:
         ctx.matrix, ctx.weights, ctx.backend = matrix, weights, backend
-        if use_compiled(backend, dense):
+        if use_compiled(backend, dense, among=WithDense):
             return _compiled_horner(matrix, dense, weights)
-        sparse = matrix.to_sparse() if isinstance(matrix, ScaledMatrix) else matrix
         result = weights[-1] * dense
         for weight in reversed(weights[:-1]):
-            result = plain_product(sparse, result)
+            result = plain_product(matrix, result, backend)
             if weight != 0:
                 result = result.add_(dense, alpha=weight)
         return result
@@ -119,7 +120,7 @@ class _Propagate(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None]:
         gradient = gradients[0].contiguous()
-        result = propagate(ctx.matrix.T, gradient, ctx.weights, backend=ctx.backend)
+        result = horner(ctx.matrix.T, gradient, ctx.weights, backend=ctx.backend)
         return result, None, None, None
 
 
@@ -144,7 +145,7 @@ def _compiled_horner(matrix: Matrix, dense: Tensor, weights: tuple[float, ...]) 
     return result
 
 
-def spmm(matrix: Matrix, dense: Tensor, *, backend: Backend = "auto") -> Tensor:
+def spmm(matrix: Matrix, dense: Tensor, *, backend: WithDense = "auto") -> Tensor:
     """The product of a sparse and a dense matrix, Y = A X.
 
     Differentiable in `dense` (cost: one product with the cached transpose, or with the matrix
@@ -174,8 +175,8 @@ def spmm(matrix: Matrix, dense: Tensor, *, backend: Backend = "auto") -> Tensor:
     return product
 
 
-def propagate(
-    matrix: Matrix, dense: Tensor, weights: Sequence[float], *, backend: Backend = "auto"
+def horner(
+    matrix: Matrix, dense: Tensor, weights: Sequence[float], *, backend: WithDense = "auto"
 ) -> Tensor:
     """sum_l weights[l] A^l X, by Horner's scheme: w_0 X + A (w_1 X + A (w_2 X + ...)).
 
@@ -199,14 +200,14 @@ def propagate(
         raise ArgumentError("weights must hold at least w_0, got none")
     _check_dense(matrix, dense)
     if _is_half(matrix, dense):
-        return propagate(matrix, dense.to(matrix.dtype), weights, backend=backend).to(dense.dtype)
+        return horner(matrix, dense.to(matrix.dtype), weights, backend=backend).to(dense.dtype)
     constants = tuple(float(weight) for weight in weights)
     if isinstance(matrix, SparseMatrix) and matrix.value.requires_grad:
         result = constants[-1] * dense
         for weight in reversed(constants[:-1]):
             result = weight * dense + spmm(matrix, result, backend=backend)
         return result
-    total: Tensor = _Propagate.apply(dense, matrix, constants, backend)
+    total: Tensor = _Horner.apply(dense, matrix, constants, backend)
     return total
 
 

@@ -8,23 +8,29 @@ Ties are defined: of equal scores the lower item number comes first. Ranks are c
 a target is behind the items that score higher, and shares its place with those that score the same.
 
 Backends: "native", one pass over the scores in compiled code on the CPU, with threads; "torch" for
-any device, the same ids and counts for given scores. Products are summed in another order by each,
-so that scores may differ in their last bit.
+any device; "dense", full sorting, for tests. All give the same ids and counts for given scores;
+products are summed in another order by each, so that scores may differ in their last bit. "auto"
+takes the first that can.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from graphcl.errors import ArgumentError, NonFiniteError
-from graphcl.kernels.compiled import Backend, Ranking, address, call, use_compiled
+from graphcl.kernels.compiled import Ranking, WithDense, address, call, use_compiled
 
 CELLS = 1 << 22
 """Scores that the torch path holds at once."""
 _CELLS_IN_CACHE = 1 << 18
+"""Scores compared at once on a CPU: eight times faster than a block that leaves the cache."""
+_EXACT_IN_FLOAT = 1 << 24
+"""float32 counts exactly up to here."""
 
 
 class Lists(NamedTuple):
@@ -38,7 +44,10 @@ class Lists(NamedTuple):
 
     @staticmethod
     def from_pairs(rows: Tensor, items: Tensor, num_rows: int) -> Lists:
-        """From (row, item) pairs, rows ascending."""
+        """From (row, item) pairs in any order; those of a row keep theirs."""
+        if bool((rows[1:] < rows[:-1]).any()):
+            rows, order = torch.sort(rows, stable=True)
+            items = items[order]
         pointer = torch.zeros(num_rows + 1, dtype=torch.int64, device=rows.device)
         torch.cumsum(torch.bincount(rows, minlength=num_rows), 0, out=pointer[1:])
         return Lists(pointer, items.long().contiguous())
@@ -59,7 +68,7 @@ class Ranks(NamedTuple):
     `ids` int64 (B, k): best first, -1 where fewer than k items are left. `scores` (B, k): their
     scores, -inf there. For the T targets, in the order of their lists: `higher` int64 (T,), the
     candidates that score higher, and `tied` int64 (T,), those that score the same, the target
-    itself included.
+    itself included where it is one.
     """
 
     ids: Tensor
@@ -75,7 +84,7 @@ def rank_items(
     targets: Lists | None = None,
     excluded: Lists | None = None,
     keep_targets: bool = True,
-    backend: Backend = "auto",
+    backend: WithDense = "auto",
 ) -> Ranks:
     """Rank N items for B users: the best k, and the places of targets, in one pass.
 
@@ -86,7 +95,7 @@ def rank_items(
         targets: items whose places are wanted; no item twice for a user.
         excluded: items that are no candidates, such as those seen.
         keep_targets: a target is a candidate even when it is excluded.
-        backend: "auto", "native" or "torch", see the module. Half-precision is ranked in float32.
+        backend: see the module. Half precision is ranked in float32.
 
     Returns:
         `Ranks`; without gradient.
@@ -102,9 +111,10 @@ def rank_items(
     for name, lists in (("targets", targets), ("excluded", excluded)):
         _check_lists(name, lists, count, size)
     with torch.no_grad():
-        if use_compiled(backend, users):
+        if use_compiled(backend, users, among=WithDense):
             return _compiled(users, items, k, targets, excluded, keep_targets)
-        return _chunks(users, items, k, targets, excluded, keep_targets)
+        best = _best_of_sorted if backend == "dense" else _best
+        return _chunks(users, items, k, targets, excluded, keep_targets, best)
 
 
 def _operands(scores: Tensor | tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor | None]:
@@ -135,7 +145,11 @@ def _check_lists(name: str, lists: Lists | None, count: int, size: int) -> None:
             f"{name} must have an int64 pointer of shape ({count + 1},) and int64 items, got "
             f"{pointer.dtype} {tuple(pointer.shape)} and {items.dtype}"
         )
-    if int(pointer[0]) != 0 or int(pointer[-1]) != items.numel() or bool((pointer.diff() < 0).any()):
+    if (
+        int(pointer[0]) != 0
+        or int(pointer[-1]) != items.numel()
+        or bool((pointer.diff() < 0).any())
+    ):
         raise ArgumentError(f"{name} must have a pointer that ascends from 0 to {items.numel()}")
     if items.numel() and (int(items.min()) < 0 or int(items.max()) >= size):
         raise ArgumentError(
@@ -152,42 +166,42 @@ def _compiled(
     keep_targets: bool,
 ) -> Ranks:
     count, size = len(users), users.shape[1] if items is None else len(items)
-    users, items = users.contiguous(), None if items is None else items.contiguous()
     wanted = 0 if targets is None else targets.items.numel()
-    result = Ranks(
+    found = Ranks(
         torch.empty(count, k, dtype=torch.int64),
         users.new_empty(count, k),
         torch.empty(wanted, dtype=torch.int64),
         torch.empty(wanted, dtype=torch.int64),
     )
-    given = [part.contiguous() for lists in (excluded, targets) for part in lists or ()]
-    at = iter(given)
+    arrays = {"scores": users} if items is None else {"query": users, "key": items}
+    if excluded is not None:
+        arrays |= {"excluded_pointer": excluded.pointer, "excluded": excluded.items}
+    if targets is not None:
+        arrays |= {"target_pointer": targets.pointer, "target": targets.items}
+    # Contiguous copies have to live until the call is over.
+    held = {name: array.contiguous() for name, array in arrays.items()}
     ranking = Ranking(
+        **{name: address(array) for name, array in held.items()},
         rows=count,
         columns=size,
         dimension=0 if items is None else users.shape[1],
         k=k,
-        top=address(result.ids),
-        top_score=address(result.scores),
-        higher=address(result.higher),
-        tied=address(result.tied),
+        top=address(found.ids),
+        top_score=address(found.scores),
+        higher=address(found.higher),
+        tied=address(found.tied),
         keep_targets=keep_targets,
         threads=torch.get_num_threads(),
     )
-    if items is None:
-        ranking.scores = address(users)
-    else:
-        ranking.query, ranking.key = address(users), address(items)
-    if excluded is not None:
-        ranking.excluded_pointer, ranking.excluded = address(next(at)), address(next(at))
-    if targets is not None:
-        ranking.target_pointer, ranking.target = address(next(at)), address(next(at))
     if call("rank", ranking, users.dtype) == 1:
         raise NonFiniteError(_NAN)
-    return result
+    return found
 
 
 _NAN = "NaN scores cannot be ranked; a ranking needs comparable numbers"
+
+
+Best = Callable[[Tensor, Tensor, int], tuple[Tensor, Tensor]]
 
 
 def _chunks(
@@ -197,47 +211,51 @@ def _chunks(
     targets: Lists | None,
     excluded: Lists | None,
     keep_targets: bool,
+    best: Best,
 ) -> Ranks:
     size = users.shape[1] if items is None else len(items)
     step = max(1, CELLS // max(1, size))
     parts = []
-    for start in range(0, len(users), step):
+    # One chunk at least, so that the results have their shapes.
+    for start in range(0, max(len(users), 1), step):
         stop = min(start + step, len(users))
         block = users[start:stop] if items is None else users[start:stop] @ items.T
-        lists = (None if part is None else part.part(start, stop) for part in (targets, excluded))
-        parts.append(_one_chunk(block, k, *lists, keep_targets))
-    if not parts:
-        none = torch.empty(0, dtype=torch.int64, device=users.device)
-        return Ranks(none.view(0, k) if k else none.view(0, 0), users.new_empty(0, k), none, none)
+        if bool(block.isnan().any()):
+            raise NonFiniteError(_NAN)
+        wanted, left_out = (
+            None if part is None else part.part(start, stop) for part in (targets, excluded)
+        )
+        candidate = torch.ones_like(block, dtype=torch.bool)
+        if left_out is not None:
+            candidate[left_out.rows(), left_out.items] = False
+        if wanted is not None and keep_targets:
+            candidate[wanted.rows(), wanted.items] = True
+        parts.append(Ranks(*best(block, candidate, k), *_places(block, candidate, wanted)))
     return Ranks(*(torch.cat(field) for field in zip(*parts, strict=True)))
 
 
-def _one_chunk(
-    scores: Tensor, k: int, targets: Lists | None, excluded: Lists | None, keep_targets: bool
-) -> Ranks:
-    if bool(scores.isnan().any()):
-        raise NonFiniteError(_NAN)
-    candidate = torch.ones_like(scores, dtype=torch.bool)
-    if excluded is not None:
-        candidate[excluded.rows(), excluded.items] = False
-    if targets is not None and keep_targets:
-        candidate[targets.rows(), targets.items] = True
-    higher = tied = torch.empty(0, dtype=torch.int64, device=scores.device)
-    if targets is not None:
-        higher, tied = _places(scores, candidate, targets)
-    ids, best = _best(scores, candidate, k)
-    return Ranks(ids, best, higher, tied)
+def _best_of_sorted(scores: Tensor, candidate: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """The k best candidates, by sorting everything."""
+    # Candidates first, whatever their score; both sorts are stable, so lower items come first.
+    order = torch.sort(scores, dim=1, descending=True, stable=True).indices
+    place = torch.sort(candidate.gather(1, order).byte(), dim=1, descending=True, stable=True)
+    order = order.gather(1, place.indices)[:, :k]
+    there = candidate.gather(1, order)
+    width = k - order.shape[1]
+    ids = functional.pad(order.where(there, -1), (0, width), value=-1)
+    best = scores.gather(1, order).where(there, -torch.inf)
+    return ids, functional.pad(best, (0, width), value=-torch.inf)
 
 
 def _best(scores: Tensor, candidate: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """The k best candidates: stable sorts, as `topk` leaves the order of equal scores open."""
-    size = scores.shape[1]
-    masked = scores.where(candidate, -torch.inf)
-    # All that score as the k-th best or more, usually k; sorting just these is much faster.
-    wanted = min(k, size)
+    """The k best candidates, by sorting those that reach the k-th best score."""
+    ids = torch.full((len(scores), k), -1, device=scores.device)
+    best = scores.new_full(ids.shape, -torch.inf)
+    wanted = min(k, scores.shape[1])
     if wanted == 0:
-        ids = torch.full((len(scores), k), -1, device=scores.device)
-        return ids, scores.new_full(ids.shape, -torch.inf)
+        return ids, best
+    masked = scores.where(candidate, -torch.inf)
+    # `topk` leaves the order of equal scores open, and which of them it takes.
     bound = masked.topk(wanted, dim=1).values[:, -1:]
     rows, items = torch.nonzero((masked >= bound) & candidate, as_tuple=True)
     order = torch.sort(masked[rows, items], descending=True, stable=True).indices
@@ -245,15 +263,17 @@ def _best(scores: Tensor, candidate: Tensor, k: int) -> tuple[Tensor, Tensor]:
     rows, items = rows[order], items[order]
     counts = torch.bincount(rows, minlength=len(scores))
     place = torch.arange(len(rows), device=rows.device) - (counts.cumsum(0) - counts)[rows]
-    kept = place < k
-    ids = torch.full((len(scores), k), -1, device=scores.device)
-    best = scores.new_full(ids.shape, -torch.inf)
-    ids[rows[kept], place[kept]] = items[kept]
-    best[rows[kept], place[kept]] = scores[rows[kept], items[kept]]
+    rows, items, place = (part[place < k] for part in (rows, items, place))
+    ids[rows, place] = items
+    best[rows, place] = scores[rows, items]
     return ids, best
 
 
-def _places(scores: Tensor, candidate: Tensor, targets: Lists) -> tuple[Tensor, Tensor]:
+def _places(scores: Tensor, candidate: Tensor, targets: Lists | None) -> tuple[Tensor, Tensor]:
+    """How many candidates score higher than each target, and how many the same."""
+    if targets is None:
+        none = torch.empty(0, dtype=torch.int64, device=scores.device)
+        return none, none
     rows = targets.rows()
     own = scores[rows, targets.items]
     # NaN is neither above nor equal to anything, so it is never counted.
@@ -264,6 +284,16 @@ def _places(scores: Tensor, candidate: Tensor, targets: Lists) -> tuple[Tensor, 
     for start in range(0, len(rows), step):
         part = slice(start, start + step)
         block = field[rows[part]]
-        higher[part] = (block > own[part, None]).sum(1)
-        tied[part] = (block == own[part, None]).sum(1)
+        higher[part] = _count(torch.gt, block, own[part, None])
+        tied[part] = _count(torch.eq, block, own[part, None])
     return higher, tied
+
+
+def _count(compare: Callable[..., Tensor], field: Tensor, own: Tensor) -> Tensor:
+    """How many of each row of `field` (T, N) compare true with `own` (T, 1), int64 (T,)."""
+    if field.shape[1] >= _EXACT_IN_FLOAT:
+        found: Tensor = compare(field, own).sum(1)
+        return found
+    # Comparing into float32 and adding that is vectorised; adding booleans is not: five times.
+    flags = compare(field, own, out=torch.empty_like(field, dtype=torch.float32))
+    return flags.sum(1).long()

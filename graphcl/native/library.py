@@ -31,8 +31,7 @@ _OTHER_FUNCTIONS = (
     "sparse_sampled_double",
     "rank_float",
     "rank_double",
-    "sample_negatives",
-    "sample_neighbours",
+    "draw_free",
 )
 
 
@@ -41,8 +40,8 @@ class NativeKernelsMissing(UserWarning):
 
 
 @dataclass(frozen=True)
-class ContrastLibrary:
-    """The compiled contrast kernels for one instruction set."""
+class NativeLibrary:
+    """The compiled kernels for one instruction set."""
 
     name: str
     functions: ctypes.CDLL
@@ -54,7 +53,7 @@ class ContrastLibrary:
 
 
 @functools.cache
-def contrast_library() -> ContrastLibrary | None:
+def native_library() -> NativeLibrary | None:
     """The best library that was built and that this processor runs, or None."""
     names = usable_libraries()
     return load_library(names[0]) if names else None
@@ -117,7 +116,7 @@ def _features() -> int:
     return int(portable.processor_features())
 
 
-def load_library(name: str) -> ContrastLibrary:
+def load_library(name: str) -> NativeLibrary:
     """The library built for one instruction set; the processor must know it."""
     functions = ctypes.CDLL(str(library_path(name)))
     for function, arguments in _CONTRAST_FUNCTIONS.items():
@@ -129,6 +128,4 @@ def load_library(name: str) -> ContrastLibrary:
     for function in _OTHER_FUNCTIONS:
         getattr(functions, function).argtypes = [ctypes.c_void_p]
         getattr(functions, function).restype = ctypes.c_int
-    functions.number_nodes.argtypes = [ctypes.c_int64, ctypes.c_void_p] * 2 + [ctypes.c_void_p] * 2
-    functions.number_nodes.restype = ctypes.c_int64
-    return ContrastLibrary(name, functions)
+    return NativeLibrary(name, functions)

@@ -38,10 +38,11 @@ class Recommender(Method):
         raise NotImplementedError(f"{type(self).__name__} does not define score()")
 
     def vectors(self, users: Tensor, history: Interactions) -> tuple[Tensor, Tensor] | None:
-        """User vectors (B, d) and item vectors (num_items, d) whose inner products `score` gives.
+        """User vectors (B, d) and item vectors (num_items, d) whose inner products are the scores.
 
-        None where scores are something else. The evaluation then ranks without ever holding the
-        scores; arguments are those of `score`, and there is no gradient.
+        The evaluation then ranks without ever holding the scores. Arguments are those of `score`,
+        and there is no gradient. None, the default, where scores are something else; whoever
+        overrides `score` of a method that has vectors overrides this too.
         """
         return None
 

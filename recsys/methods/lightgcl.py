@@ -53,8 +53,7 @@ from torch import Tensor, nn
 from graphcl.config import tunable
 from graphcl.encoders.lightgcn import propagate
 from graphcl.errors import ConfigError
-from graphcl.kernels.sparse_matrix import SparseMatrix
-from graphcl.kernels.spmm import ScaledMatrix, drop_entries, spmm
+from graphcl.kernels.spmm import Matrix, drop_entries, spmm
 from graphcl.kernels.svd import truncated_svd
 from graphcl.losses import InfoNCEAllNodes
 from recsys.data.batches import TripleBatch
@@ -125,7 +124,7 @@ class LightGCL(LightGCN):
         for side in self.split(self.embeddings.data):
             nn.init.xavier_uniform_(side)
 
-    def views(self, adjacency: SparseMatrix | ScaledMatrix) -> tuple[Tensor, Tensor]:
+    def views(self, adjacency: Matrix) -> tuple[Tensor, Tensor]:
         """The main view E and the low-rank view G, each (M + N, d).
 
         Both apply a matrix to E^(0) + ... + E^(L-1), so one product of each serves all layers.
@@ -168,7 +167,7 @@ class LightGCL(LightGCN):
         own_row = torch.arange(len(anchors), device=anchors.device)
         return self.info_nce(view[anchors], main[anchors], own_row)
 
-    def _drop_edges(self, generator: torch.Generator) -> SparseMatrix | ScaledMatrix:
+    def _drop_edges(self, generator: torch.Generator) -> Matrix:
         rate = self.config.edge_dropout
         if not self.training or rate == 0:
             return self.adjacency

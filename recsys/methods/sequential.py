@@ -152,7 +152,13 @@ class SequentialRecommender(Recommender):
 
         Returns (B, num_items). Users without history score every item 0.
         """
-        return self.user_states(users, history) @ self.encoder.item_table.T
+        states, items = self.vectors(users, history)
+        return states @ items.T
+
+    @torch.no_grad()
+    def vectors(self, users: Tensor, history: Interactions) -> tuple[Tensor, Tensor]:
+        """`user_states` (B, d) and the item embeddings (num_items, d)."""
+        return self.user_states(users, history), self.encoder.item_table.detach()
 
     @torch.no_grad()
     def user_states(self, users: Tensor, history: Interactions) -> Tensor:

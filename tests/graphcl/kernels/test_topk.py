@@ -12,7 +12,7 @@ from graphcl.kernels import compiled
 from graphcl.kernels.topk import Lists, rank_items
 from graphcl.native import load_library, missing_reason, usable_libraries
 
-BACKENDS = ("torch", "native")
+BACKENDS = ("dense", "torch", "native")
 no_kernels = pytest.mark.skipif(missing_reason() is not None, reason="no compiled kernels")
 
 
@@ -77,7 +77,7 @@ def test_against_the_definition(backend, dtype, case):
 @pytest.mark.parametrize(("rows", "items", "k"), [(1, 1, 1), (50, 513, 7), (97, 2000, 600)])
 def test_every_library_equals_torch(monkeypatch, name, rows, items, k):
     library = load_library(name)
-    monkeypatch.setattr(compiled, "contrast_library", lambda: library)
+    monkeypatch.setattr(compiled, "native_library", lambda: library)
     generator = torch.Generator().manual_seed(rows)
     # Few distinct values: many ties, within and across tiles and at the threshold.
     scores = torch.randint(-40, 40, (rows, items), generator=generator).float()
@@ -102,7 +102,7 @@ def test_every_library_equals_torch(monkeypatch, name, rows, items, k):
 @pytest.mark.parametrize(("items", "dimension"), [(3, 1), (700, 20), (1500, 65)])
 def test_products_equal_given_scores(monkeypatch, name, dtype, items, dimension):
     library = load_library(name)
-    monkeypatch.setattr(compiled, "contrast_library", lambda: library)
+    monkeypatch.setattr(compiled, "native_library", lambda: library)
     generator = torch.Generator().manual_seed(0)
     # Small integers: products are exact in any order, so ids, ties and counts must agree.
     users = torch.randint(-3, 4, (61, dimension), generator=generator).to(dtype)
@@ -151,8 +151,8 @@ def test_half_precision_and_strides(backend):
 def test_refusals(backend):
     with pytest.raises(NonFiniteError, match="NaN"):
         rank_items(torch.tensor([[0.0, math.nan]]), k=1, backend=backend)
+    vectors = torch.tensor([[math.inf, -math.inf]])
     with pytest.raises(NonFiniteError, match="NaN"):
-        vectors = torch.tensor([[math.inf, -math.inf]])
         rank_items((vectors, vectors.abs()), k=1, backend=backend)
     with pytest.raises(ArgumentError, match="k must be"):
         rank_items(torch.zeros(1, 2), k=-1, backend=backend)
@@ -160,8 +160,8 @@ def test_refusals(backend):
         rank_items(torch.zeros(1, 2), targets=lists([[2]]), backend=backend)
     with pytest.raises(ArgumentError, match=r"pointer of shape \(2,\)"):
         rank_items(torch.zeros(1, 2), excluded=lists([[1], [0]]), backend=backend)
+    wrong = Lists(torch.tensor([0, 3]), torch.tensor([1]))
     with pytest.raises(ArgumentError, match="ascends"):
-        wrong = Lists(torch.tensor([0, 3]), torch.tensor([1]))
         rank_items(torch.zeros(1, 2), excluded=wrong, backend=backend)
     with pytest.raises(ArgumentError, match="one dtype and width"):
         rank_items((torch.zeros(1, 2), torch.zeros(1, 3)), k=1, backend=backend)
