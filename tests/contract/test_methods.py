@@ -19,6 +19,7 @@ from graphcl.train.seeds import seed_everything
 
 METHODS = method_table()
 SERVED = [(name, task) for name in METHODS for task in load_class("method", name, METHODS).tasks]
+RANKERS = [pair for pair in SERVED if pair[1] in ("ranking", "next-item")]
 TRAINABLE = [pair for pair in SERVED if load_class("method", pair[0], METHODS).trainable]
 
 
@@ -129,6 +130,19 @@ def test_embed_and_metrics(name, task, tiny_data):
     assert all(0 <= value <= 1 for value in metrics.values())
     snapshot = task_object.snapshot(method, split)
     assert len(snapshot["embedding"]) == len(snapshot["colour"])
+
+
+@pytest.mark.parametrize(("name", "task"), RANKERS)
+def test_vectors_give_the_scores(name, task, tiny_data):
+    method, split, _, _ = build(name, task, tiny_data)
+    method.eval()
+    users = torch.arange(split.train.num_users)
+    vectors = method.vectors(users, split.train)
+    scores = method.score(users, split.train)
+    assert scores.shape == (split.train.num_users, split.train.num_items)
+    if vectors is not None:
+        # The evaluation ranks by them: a method that overrides one must override the other.
+        torch.testing.assert_close(vectors[0] @ vectors[1].T, scores)
 
 
 @pytest.mark.parametrize(("name", "task"), TRAINABLE)
