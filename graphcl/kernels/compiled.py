@@ -65,6 +65,15 @@ class FreeDraws(ctypes.Structure):
     )
 
 
+class NeighbourSample(ctypes.Structure):
+    """See sampling.h."""
+
+    _fields_: ClassVar[Sequence[tuple[str, Any]]] = _fields(
+        "long: seeds hops; address: pointer column fan_out seed number node source target entry;"
+        "long: nodes edges"
+    )
+
+
 def use_compiled(backend: WithDense, *tensors: Tensor, among: Any = Backend) -> bool:
     """Whether the compiled kernel computes this: chosen, or "auto" and everything is on the CPU.
 

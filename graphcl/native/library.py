@@ -32,6 +32,7 @@ _OTHER_FUNCTIONS = (
     "rank_float",
     "rank_double",
     "draw_free",
+    "sample_neighbours",
 )
 
 

@@ -1,5 +1,6 @@
-// Samplers of negatives. Built once per instruction set, as contrast.cpp is.
+// Samplers of negatives and of neighbours. Built once per instruction set, as contrast.cpp is.
 #include "sampling.h"
+#include "edge_hash.h"
 #include "workers.h"
 
 // Number of positions below `count` where holds(position), which holds for the first ones.
@@ -60,4 +61,58 @@ int draw_free(const FreeDraws* draws) {
             draw_rows(d, d.rows * t / threads, d.rows * (t + 1) / threads);
         });
     });
+}
+
+// `wanted` of 0 .. count - 1, ascending, each set equally likely (Floyd's algorithm: the j-th
+// draw is among one more than the draw before, and what was drawn already gives way to the
+// last of them). Quadratic in `wanted`, which is some tens.
+static void choose(const EdgeHash& hash, int64_t node, int64_t count, int64_t wanted, int64_t* to) {
+    for (int64_t taken = 0; taken < wanted; ++taken) {
+        const int64_t last = count - wanted + taken;
+        const uint64_t draw = hash.draw(uint32_t(node), uint32_t(taken));
+        const int64_t place = int64_t((draw * uint64_t(last + 1)) >> 30);
+        to[taken] = std::find(to, to + taken, place) == to + taken ? place : last;
+    }
+    std::sort(to, to + wanted);
+}
+
+int sample_neighbours(NeighbourSample* sample) {
+    NeighbourSample& s = *sample;
+    for (int64_t i = 0; i < s.seeds; ++i) s.number[s.node[i]] = int32_t(i);
+    s.nodes = s.seeds;
+    s.edges = 0;
+    int64_t expanded = 0;
+    for (int64_t hop = 0; hop < s.hops; ++hop) {
+        const EdgeHash hash(s.seed[hop]);
+        const int64_t first_edge = s.edges, known = s.nodes;
+        for (; expanded < known; ++expanded) {
+            const int64_t node = s.node[expanded], begin = s.pointer[node];
+            const int64_t count = s.pointer[node + 1] - begin;
+            const bool all = s.fan_out[hop] < 0 || count <= s.fan_out[hop];
+            const int64_t taken = all ? count : s.fan_out[hop];
+            int64_t* entry = s.entry + s.edges;
+            if (all)
+                for (int64_t e = 0; e < count; ++e) entry[e] = e;
+            else
+                choose(hash, node, count, taken, entry);
+            for (int64_t e = 0; e < taken; ++e) {
+                entry[e] += begin;
+                s.target[s.edges + e] = expanded;
+            }
+            s.edges += taken;
+        }
+        for (int64_t e = first_edge; e < s.edges; ++e) {
+            if (e + 16 < s.edges) __builtin_prefetch(s.number + s.column[s.entry[e + 16]], 1);
+            const int64_t node = s.column[s.entry[e]];
+            if (s.number[node] >= 0) continue;
+            s.number[node] = 0; // met; its number follows when all are sorted
+            s.node[s.nodes++] = node;
+        }
+        std::sort(s.node + known, s.node + s.nodes);
+        for (int64_t i = known; i < s.nodes; ++i) s.number[s.node[i]] = int32_t(i);
+        for (int64_t e = first_edge; e < s.edges; ++e)
+            s.source[e] = s.number[s.column[s.entry[e]]];
+    }
+    for (int64_t i = 0; i < s.nodes; ++i) s.number[s.node[i]] = -1;
+    return 0;
 }

@@ -23,4 +23,22 @@ struct FreeDraws {
 };
 int draw_free(const FreeDraws*);
 
+// Some neighbours of some nodes, and some of theirs, hop by hop; a node that is met for the
+// first time in one hop is expanded in the next. The new nodes of a hop come in ascending
+// order, the edges in the order of the nodes that they lead to, entries ascending.
+struct NeighbourSample {
+    int64_t seeds, hops;
+    const int64_t* pointer; // (nodes + 1)
+    const int32_t* column;  // (entries)
+    const int64_t* fan_out; // (hops): entries taken of a node at most; negative: all
+    const uint64_t* seed;   // (hops): of the draws
+    int32_t* number;        // (nodes): -1 everywhere, and again when done
+    int64_t* node;  // room for all that may be met; the seeds are there
+    int64_t* source; // room for all edges: numbers of nodes in `node`
+    int64_t* target;
+    int64_t* entry;
+    int64_t nodes, edges; // how many there are at the end
+};
+int sample_neighbours(NeighbourSample*);
+
 } // extern "C"
