@@ -11,13 +11,14 @@ import torch
 from torch import Tensor
 
 from graphcl.errors import DataError
-from graphcl.evaluate.contract import Sealed, Split, Task, finite_embedding
+from graphcl.evaluate.contract import Sealed, Split, Task, VectorTable, finite_embedding
 from graphcl.evaluate.probe import (
     classification_metrics,
     l2_normalise,
     probe_by_cross_validation,
     probe_by_validation,
 )
+from graphcl.evaluate.snapshot import graph_snapshot
 from graphcl.methods.contract import Method
 
 
@@ -86,6 +87,7 @@ class NodeClassification(Task):
                 "nodes": [int(mask.sum()) for mask in (masks.train, masks.validation, masks.test)],
                 "selection": "validation accuracy" if masks.validation.any() else "last epoch",
             },
+            extra={"node_ids": data.node_ids},
         )
 
     def validate(self, method: Method, split: Split) -> dict[str, float]:
@@ -99,16 +101,12 @@ class NodeClassification(Task):
         return _probe(finite_embedding(method, split.train), split.test.open())
 
     def snapshot(self, method: Method, split: Split) -> dict[str, np.ndarray]:
-        """Embeddings of at most 3000 nodes with their classes."""
-        labels = split.test.opened().labels
-        chosen = evenly(labels.numel(), 3000)
-        return {
-            "embedding": finite_embedding(method, split.train)[chosen]
-            .numpy(force=True)
-            .astype(np.float32),
-            "colour": labels[chosen].numpy(force=True),
-            "colour_name": np.array("class"),
-        }
+        """Nodes coloured by class; see `graphcl.evaluate.snapshot`."""
+        return graph_snapshot(method, split.train, split.test.opened().labels, "class")
+
+    def tables(self, method: Method, split: Split) -> dict[str, VectorTable]:
+        """The embeddings of all nodes."""
+        return node_table(method, split)
 
 
 def _probe(embeddings: Tensor, targets: NodeTargets) -> dict[str, float]:
@@ -147,8 +145,17 @@ def describe_graph(name: str, data: Any, content_hash: str) -> dict[str, Any]:
     }
 
 
-def evenly(count: int, most: int) -> Tensor:
-    """At most `most` indices below `count`, evenly spaced."""
-    if count <= most:
-        return torch.arange(count)
-    return torch.linspace(0, count - 1, most).long()
+def node_table(method: Method, split: Split) -> dict[str, VectorTable]:
+    """`nodes`: the embeddings of all nodes of the training graph under the data set's own ids.
+
+    The ids are `split.extra["node_ids"]`, else the node numbers.
+    """
+    embedding = finite_embedding(method, split.train).numpy(force=True)
+    ids = np.asarray(split.extra.get("node_ids", np.arange(len(embedding))))
+    return {
+        "nodes": VectorTable(
+            ids,
+            embedding,
+            "The embeddings that were evaluated, before any scaling or probe.",
+        )
+    }

@@ -13,8 +13,9 @@ import torch
 from torch import Tensor
 
 from graphcl.encoders import GCN
-from graphcl.methods.contract import Method, MethodConfig
+from graphcl.methods.contract import Method, MethodConfig, PortableEncoder
 from graphcl.methods.features import prepare_features
+from graphcl.methods.portable import portable_gcn
 
 
 class BaselineConfig(MethodConfig):
@@ -59,3 +60,7 @@ class RandomEncoder(Method):
         """Encoder output (N, dimension)."""
         embedding: Tensor = self.encoder(prepare_features(data.x, scale=True), data.edge_index)
         return embedding
+
+    def portable_encoder(self) -> PortableEncoder:
+        """The encoder on raw features and edges."""
+        return portable_gcn(self.encoder, self.data, scale=True)

@@ -206,7 +206,11 @@ def test_refusals(tmp_path: Path, rated: Path) -> None:
 def test_snapshot_shows_the_popular_items(sequences: Path) -> None:
     task = NextItem()
     split = task.load(str(sequences), None, 0)
-    shown = task.snapshot(Popularity(PopularityConfig(), split.train), split)
+    method = Popularity(PopularityConfig(), split.train)
+    with pytest.raises(SealedError):
+        task.snapshot(method, split)
+    task.test(method, split)
+    shown = task.snapshot(method, split)
     # Training counts of items 1..5 are 2, 3, 1, 0, 1; item 4 was never trained on.
     assert shown["label"].tolist() == ["2", "1", "3", "5"]
     assert shown["embedding"].tolist() == [[3.0], [2.0], [1.0], [1.0]]
