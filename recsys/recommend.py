@@ -20,10 +20,10 @@ import torch
 from torch import Tensor
 
 from graphcl.errors import ArgumentError, NonFiniteError
+from graphcl.kernels import topk
 from recsys.data.interactions import Interactions
 from recsys.data.sequences import flat_histories
-from recsys.evaluate.full_ranking import LARGEST_BLOCK, device_of
-from recsys.evaluate.metrics import CELLS
+from recsys.evaluate.full_ranking import CELLS, LARGEST_BLOCK, device_of
 from recsys.ids import item_numbers, user_numbers
 from recsys.methods.contract import Recommender
 
@@ -166,16 +166,14 @@ class Recommendations:
         training = self.method.training
         self.method.eval()
         size = max(1, min(LARGEST_BLOCK, CELLS // num_items))
-        parts = [_best(torch.zeros(0, num_items), k, 0)]
+        parts = [_best(torch.zeros(0, num_items), [], k, 0)]
         try:
             for start in range(0, count, size):
                 block = torch.arange(start, min(start + size, count))
                 scores = score(block).cpu().clone()
                 _check_finite(scores, self.method)
-                for pairs in excluded(block):
-                    scores[pairs] = -torch.inf
                 scores[:, left_out] = -torch.inf
-                parts.append(_best(scores, k, start))
+                parts.append(_best(scores, excluded(block), k, start))
         finally:
             self.method.train(training)
         rows, ranks, items, values = (torch.cat(part) for part in zip(*parts, strict=True))
@@ -200,21 +198,13 @@ def _check_finite(scores: Tensor, method: Recommender) -> None:
     raise NonFiniteError(f"{type(method).__name__} gave scores that are not finite")
 
 
-def _best(scores: Tensor, k: int, first_row: int) -> Lists:
+def _best(scores: Tensor, excluded: list[tuple[Tensor, Tensor]], k: int, first_row: int) -> Lists:
     """The finite ones of the `k` largest of each row, equal ones in the order of the items."""
-    k = min(k, scores.shape[1])
-    # Among equals topk takes any, in any order, others on another machine.
-    values, items = scores.topk(min(k + 1, scores.shape[1]), dim=1)
-    cut_through = (values[:, k - 1] == values[:, -1]) & (values[:, -1] > -torch.inf)
-    items = items[:, :k].sort(dim=1).values
-    order = scores.gather(1, items).argsort(dim=1, descending=True, stable=True)
-    items = items.gather(1, order)
-    if values.shape[1] > k and bool(cut_through.any()):
-        order = scores[cut_through].argsort(dim=1, descending=True, stable=True)
-        items[cut_through] = order[:, :k]
-    values = scores.gather(1, items)
-    rows, places = torch.nonzero(values > -torch.inf, as_tuple=True)
-    return first_row + rows, places + 1, items[rows, places], values[rows, places]
+    pairs = [torch.cat(part) for part in zip(*excluded, strict=True)]
+    out = topk.Lists.from_pairs(*pairs, len(scores)) if pairs else None
+    top = topk.rank_items(scores, k=min(k, scores.shape[1]), excluded=out)
+    rows, places = torch.nonzero(top.scores > -torch.inf, as_tuple=True)
+    return first_row + rows, places + 1, top.ids[rows, places], top.scores[rows, places]
 
 
 def _keeps(seen: str) -> bool:

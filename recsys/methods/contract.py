@@ -49,7 +49,9 @@ class Recommender(Method):
         """What `score` multiplies: user vectors (B, d) and item vectors (num_items, d).
 
         `score(users, history)` equals `own @ items.T` for these; None for a method whose scores
-        are not inner products of a few numbers. Arguments as of `score`, without gradient.
+        are not inner products of a few numbers. Arguments as of `score`, without gradient. The
+        evaluation ranks by them and never holds the scores, so whoever overrides `score` of a
+        method that has vectors overrides this too.
         """
         return None
 

@@ -53,8 +53,7 @@ from torch import Tensor, nn
 from graphcl.config import tunable
 from graphcl.encoders.lightgcn import propagate
 from graphcl.errors import ConfigError
-from graphcl.kernels.sparse_matrix import SparseMatrix
-from graphcl.kernels.spmm import spmm
+from graphcl.kernels.spmm import Matrix, drop_entries, spmm
 from graphcl.kernels.svd import truncated_svd
 from graphcl.losses import InfoNCEAllNodes
 from recsys.data.batches import TripleBatch
@@ -125,7 +124,7 @@ class LightGCL(LightGCN):
         for side in self.split(self.embeddings.data):
             nn.init.xavier_uniform_(side)
 
-    def views(self, adjacency: SparseMatrix) -> tuple[Tensor, Tensor]:
+    def views(self, adjacency: Matrix) -> tuple[Tensor, Tensor]:
         """The main view E and the low-rank view G, each (M + N, d).
 
         Both apply a matrix to E^(0) + ... + E^(L-1), so one product of each serves all layers.
@@ -168,15 +167,8 @@ class LightGCL(LightGCN):
         own_row = torch.arange(len(anchors), device=anchors.device)
         return self.info_nce(view[anchors], main[anchors], own_row)
 
-    def _drop_edges(self, generator: torch.Generator) -> SparseMatrix:
+    def _drop_edges(self, generator: torch.Generator) -> Matrix:
         rate = self.config.edge_dropout
         if not self.training or rate == 0:
             return self.adjacency
-        edges = self.adjacency.entries // 2
-        kept = torch.rand(edges, generator=generator, device=generator.device) >= rate
-        kept = kept.to(self.adjacency.device)
-        # The lower half of the matrix holds the same edges in its own order.
-        order = self.interactions.transposed_structure()[2]
-        mask = torch.cat([kept, kept[order]])
-        value = self.adjacency.value * mask / (1 - rate)
-        return self.adjacency.with_value(value, symmetric=True)
+        return drop_entries(self.adjacency, rate, generator=generator)

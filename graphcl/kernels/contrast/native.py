@@ -31,7 +31,7 @@ from graphcl.kernels.contrast.exclusion import Exclusion
 from graphcl.kernels.contrast.operands import Gradients, Operands, Sums
 from graphcl.kernels.contrast.problem import Problem
 from graphcl.kernels.contrast.recompute import recomputed_log_sum_exp
-from graphcl.native import ContrastLibrary, contrast_library, missing_reason
+from graphcl.native import NativeLibrary, missing_reason, native_library
 
 # The last words of the names of the compiled functions.
 _NAMES = {torch.float32: "float", torch.float64: "double"}
@@ -102,7 +102,7 @@ def native_log_sum_exp(problem: Problem, tile: int) -> tuple[Tensor, Tensor | No
             "'tiles' and 'triton' compute there"
         )
     reason = missing_reason()
-    library = contrast_library()
+    library = native_library()
     if library is None:
         raise ArgumentError(
             f"backend 'native' needs the compiled kernels: {reason}; "
@@ -112,7 +112,7 @@ def native_log_sum_exp(problem: Problem, tile: int) -> tuple[Tensor, Tensor | No
 
 
 class _NativePasses:
-    def __init__(self, problem: Problem, library: ContrastLibrary) -> None:
+    def __init__(self, problem: Problem, library: NativeLibrary) -> None:
         # Not the problem itself: it would keep the embeddings alive after backward has
         # freed what it saved.
         self._functions = library.functions
