@@ -117,7 +117,7 @@ def specify(
         method_class=method_class,
         dataset=_absolute(dataset),
         task=task_object,
-        protocol=task_object.resolve_protocol(protocol),
+        protocol=task_object.resolve_protocol(protocol, dataset),
         seeds=_seed_list(seeds_wanted),
         settings=configure(method_class.Config, settings),
         settings_file=found,

@@ -99,14 +99,18 @@ class Task:
         """
         return {}
 
-    def resolve_protocol(self, protocol: str | None) -> str:
-        """`protocol` if this task has it, the default for None.
+    def default_protocol(self, dataset: str) -> str:
+        """The protocol of `dataset` where none is asked for: the first, unless a task knows more."""
+        return next(iter(self.protocols))
+
+    def resolve_protocol(self, protocol: str | None, dataset: str) -> str:
+        """`protocol` if this task has it, the default of `dataset` for None.
 
         Raises:
             UnknownNameError: this task has no such protocol.
         """
         if protocol is None:
-            return next(iter(self.protocols))
+            return self.default_protocol(dataset)
         if protocol not in self.protocols:
             raise unknown_name(f"{self.name} protocol", protocol, self.protocols)
         return protocol

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from graphcl.errors import DataError
+from recsys.data.features import describe_features
 from recsys.data.interactions import Interactions
 from recsys.evaluate.full_ranking import device_of
 from recsys.methods.contract import Recommender
@@ -16,13 +17,19 @@ LARGEST_SNAPSHOT = 3000
 
 
 def describe(log: Interactions) -> dict[str, Any]:
-    """Name, content hash and size of a log, for `result.json`."""
+    """Name, content hash and size of a log and its features, for `result.json`."""
+    features = {
+        kind: describe_features(found)
+        for kind, found in (("user", log.user_features), ("item", log.item_features))
+        if found
+    }
     return {
         "name": log.name,
         "hash": log.content_hash(),
         "users": log.num_users,
         "items": log.num_items,
         "interactions": len(log),
+        **({"features": features} if features else {}),
     }
 
 
