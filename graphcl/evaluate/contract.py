@@ -100,7 +100,7 @@ class Task:
         return {}
 
     def default_protocol(self, dataset: str) -> str:
-        """The protocol of `dataset` where none is asked for: the first, unless a task knows more."""
+        """The protocol of `dataset` where none is asked for: the first, if a task knows no more."""
         return next(iter(self.protocols))
 
     def resolve_protocol(self, protocol: str | None, dataset: str) -> str:

@@ -9,6 +9,7 @@ An atomic file is tab-separated text whose header names each column `name:type`;
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -168,7 +169,7 @@ def _feature_columns(features: Mapping[str, Feature]) -> dict[str, np.ndarray]:
             parts = [_label(str(label), single) for label in feature.names.tolist()]
             listed = [parts[label] for label in feature.labels.tolist()]
             bounds = feature.offsets.tolist()
-            texts = [" ".join(listed[a:b]) for a, b in zip(bounds, bounds[1:], strict=False)]
+            texts = [" ".join(listed[a:b]) for a, b in pairwise(bounds)]
         columns[f"{name}:{kind}"] = np.array(texts, dtype=object)
     return columns
 

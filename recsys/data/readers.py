@@ -338,6 +338,4 @@ def _key_column(frame: pd.DataFrame, kind: str) -> str:
 
 def _title_column(items: pd.DataFrame) -> str | None:
     key = _key_column(items, "item")
-    return next(
-        (str(n) for n in items.columns if n != key and ("title" in n or "name" in n)), None
-    )
+    return next((str(n) for n in items.columns if n != key and ("title" in n or "name" in n)), None)

@@ -53,7 +53,7 @@ class ItemKNN(Recommender):
     """Cosine similarity of items by their users, `neighbours` kept for each item."""
 
     Config: ClassVar[type[MethodConfig]] = ItemKNNConfig
-    tasks: ClassVar[tuple[str, ...]] = ("ranking", "next-item")
+    tasks: ClassVar[tuple[str, ...]] = ("ranking", "next-item", "cold-start")
     trainable: ClassVar[bool] = False
 
     similar: Tensor

@@ -58,3 +58,22 @@ class LightGCN(BPRMF):
     def propagate(self) -> tuple[Tensor, Tensor]:
         """Final embeddings of all users (M, d) and items (N, d)."""
         return self.split(propagate(self.adjacency, self.embeddings, self.config.layers))
+
+    def drop_edges(
+        self, rate: float, generator: torch.Generator, *, undirected: bool = True
+    ) -> SparseMatrix:
+        """The adjacency without a random share of its edges; the others are scaled up.
+
+        Nothing is left out when the method is not training. `undirected` edges leave in both
+        directions; otherwise each direction has a draw of its own.
+        """
+        if not self.training or rate == 0:
+            return self.adjacency
+        count = self.adjacency.entries // (2 if undirected else 1)
+        kept = torch.rand(count, generator=generator, device=generator.device) >= rate
+        kept = kept.to(self.adjacency.device)
+        if undirected:
+            # The lower half of the matrix holds the same edges in its own order.
+            kept = torch.cat([kept, kept[self.interactions.transposed_structure()[2]]])
+        value = self.adjacency.value * kept / (1 - rate)
+        return self.adjacency.with_value(value, symmetric=undirected)

@@ -26,7 +26,7 @@ class Popularity(Recommender):
     """Rank items by how often they were taken in the training data."""
 
     Config: ClassVar[type[MethodConfig]] = PopularityConfig
-    tasks: ClassVar[tuple[str, ...]] = ("ranking", "next-item")
+    tasks: ClassVar[tuple[str, ...]] = ("ranking", "next-item", "cold-start")
     trainable: ClassVar[bool] = False
 
     counts: Tensor
