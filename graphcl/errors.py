@@ -55,6 +55,10 @@ class OutputError(GraphclError, OSError):
     """An output folder cannot be written, or holds something that would be overwritten."""
 
 
+class MissingPackageError(GraphclError, ImportError):
+    """An optional package is needed and not installed; the message names the extra."""
+
+
 class SealedError(GraphclError, RuntimeError):
     """The test split was opened a second time."""
 

@@ -145,9 +145,7 @@ def measure(method: Recommender, held: ColdHoldout) -> dict[str, float]:
     metrics = mean_metrics(overall)
     for name, chosen in (("warm", ~held.cold), ("cold", held.cold)):
         if held.side == "users":
-            found = {
-                key: values[chosen[overall["user"]]] for key, values in overall.items()
-            }
+            found = {key: values[chosen[overall["user"]]] for key, values in overall.items()}
         else:
             targets = held.holdout.targets
             targets = targets.select(chosen.to(targets.device)[targets.items.long()])

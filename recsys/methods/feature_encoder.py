@@ -30,7 +30,9 @@ class FeatureEncoder(nn.Module):
             self.table = nn.Parameter(torch.empty(len(feature.names), dimension))
             nn.init.normal_(self.table, std=0.1)
             return
-        self.register_buffer("values", standardised(feature.values), persistent=False)
+        self.register_buffer(
+            "values", standardised(feature.values.to(torch.get_default_dtype())), persistent=False
+        )
         self.network = nn.Sequential(
             nn.Linear(feature.values.shape[1], dimension),
             nn.LeakyReLU(0.2),
