@@ -6,8 +6,25 @@ from typing import Any
 
 from torch import Tensor
 
+from graphcl.errors import ArgumentError
 from graphcl.methods.contract import Method
 from recsys.data.interactions import Interactions
+
+
+def check_users(users: Tensor, log: Interactions) -> None:
+    """Refuse user numbers that a log does not have; a negative one would count from the end.
+
+    Raises:
+        ArgumentError: a number is outside 0 .. num_users - 1.
+    """
+    if users.numel() == 0:
+        return
+    low, high = (int(bound) for bound in users.aminmax())
+    if low < 0 or high >= log.num_users:
+        raise ArgumentError(
+            f"users must be numbers in 0..{log.num_users - 1} of '{log.name}' "
+            f"(got {low if low < 0 else high})"
+        )
 
 
 class Recommender(Method):
@@ -34,6 +51,9 @@ class Recommender(Method):
         Returns:
             (B, num_items), finite. Seen items are scored like any other: the evaluation and
             `recommend` decide whether to leave them out.
+
+        Raises:
+            ArgumentError: a user number is not one of the log's.
         """
         raise NotImplementedError(f"{type(self).__name__} does not define score()")
 

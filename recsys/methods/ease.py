@@ -25,7 +25,7 @@ from graphcl.kernels.sparse_matrix import SparseMatrix
 from graphcl.methods.contract import MethodConfig
 from recsys.data.interactions import Interactions
 from recsys.data.sequences import flat_histories
-from recsys.methods.contract import Recommender
+from recsys.methods.contract import Recommender, check_users
 
 
 class EASEConfig(MethodConfig):
@@ -60,6 +60,7 @@ class EASE(Recommender):
     def score(self, users: Tensor, history: Interactions) -> Tensor:
         """R_u B, float32 (B, num_items); zero for a user without items."""
         known = self.data if self.config.known == "train" else history
+        check_users(users, known)
         taken = self.weights.new_zeros(len(users), self.data.num_items)
         # Repeated interactions count once.
         taken[flat_histories(known.to(taken.device), users)] = 1.0

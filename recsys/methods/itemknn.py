@@ -29,7 +29,7 @@ from graphcl.kernels.svd import truncated_svd
 from graphcl.methods.contract import MethodConfig
 from recsys.data.interactions import Interactions
 from recsys.data.sequences import flat_histories
-from recsys.methods.contract import Recommender
+from recsys.methods.contract import Recommender, check_users
 
 CELLS = 1 << 24
 """Largest number of similarities held at once."""
@@ -71,6 +71,7 @@ class ItemKNN(Recommender):
     def score(self, users: Tensor, history: Interactions) -> Tensor:
         """Sums of similarities, float32 (B, num_items); zero for a user without items."""
         known = self.data if self.config.known == "train" else history
+        check_users(users, known)
         taken = self.similarity.new_zeros(len(users), self.data.num_items)
         # Repeated interactions count once.
         taken[flat_histories(known.to(taken.device), users)] = 1.0

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from graphcl.methods.contract import MethodConfig
 from recsys.data.interactions import Interactions
-from recsys.methods.contract import Recommender
+from recsys.methods.contract import Recommender, check_users
 
 
 class PopularityConfig(MethodConfig):
@@ -38,6 +38,7 @@ class Popularity(Recommender):
 
     def score(self, users: Tensor, history: Interactions) -> Tensor:
         """Training interactions of each item, the same for every user: float64 (B, num_items)."""
+        check_users(users, self.data)
         return self.counts.expand(len(users), -1)
 
     def embed(self, data: Interactions) -> Tensor:

@@ -11,9 +11,11 @@ from __future__ import annotations
 import os
 import random
 import sys
+import types
 import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -52,6 +54,8 @@ def recbole_environment() -> Iterator[None]:
         stack.enter_context(_random_states())
         stack.enter_context(_torch_switches())
         stack.enter_context(_yaml_resolvers())
+        if find_spec("tensorboard") is None:
+            stack.enter_context(_no_tensorboard())
         try:
             import recbole.config.configurator as configurator
             import recbole.trainer.trainer as trainer
@@ -86,6 +90,19 @@ def _environment_variables() -> Iterator[None]:
     finally:
         os.environ.clear()
         os.environ.update(before)
+
+
+@contextmanager
+def _no_tensorboard() -> Iterator[None]:
+    """RecBole imports TensorBoard's writer whether it is used or not."""
+    name = "torch.utils.tensorboard"
+    absent = types.ModuleType(name)
+    absent.SummaryWriter = SilentWriter  # type: ignore[attr-defined]
+    sys.modules[name] = absent
+    try:
+        yield
+    finally:
+        del sys.modules[name]
 
 
 @contextmanager

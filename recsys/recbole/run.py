@@ -126,7 +126,7 @@ def prepare(
     # RecBole's own functions for these two would load whatever pickle lies in checkpoint_dir.
     whole = _dataset_class(method_class)(config)
     parts = whole.build()
-    loaders = [
+    train, valid, test = (
         get_dataloader(config, phase)(config, part, sampler, shuffle=shuffle)
         for phase, part, sampler, shuffle in zip(
             ("train", "valid", "test"),
@@ -135,12 +135,12 @@ def prepare(
             (config["shuffle"], False, False),
             strict=True,
         )
-    ]
+    )
     from recsys.recbole.trainer import BridgedTrainer
 
     init_seed(config["seed"], config["reproducibility"])
     built = model_class(config, parts[0]).to(config["device"])
-    return Prepared(config, whole, *loaders, built, BridgedTrainer(config, built))
+    return Prepared(config, whole, train, valid, test, built, BridgedTrainer(config, built))
 
 
 def find_method(model: str) -> type[Recommender]:

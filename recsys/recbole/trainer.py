@@ -24,6 +24,9 @@ from recsys.recbole.model import BridgedSequential, OwnBatches
 class BridgedTrainer(Trainer):
     """Trains a `BridgedModel`; checkpoints are safetensors, written whole or not at all."""
 
+    saved_model_file: str
+    """Where the best model by validation is."""
+
     def __init__(self, config: Any, model: Any) -> None:
         super().__init__(config, model)
         self.saved_model_file = str(Path(self.saved_model_file).with_suffix(".safetensors"))

@@ -108,15 +108,15 @@ def test_sequential_method_trains_and_its_metrics_are_ours(tmp_path: Path) -> No
     for theirs, history, wanted in ((found, train, validated), (tested, known, held)):
         ours = rank_users(method, Holdout(history, wanted), CUTOFFS, mask_seen="none")
         same_metrics(theirs, mean_metrics(ours))
-    assert tested["hit@5"] > 0.5  # the next item is known from the last; chance is 5 / 12
+    assert tested["hit@5"] > 0.5  # the next item is known from the last; chance is 5 / 24
 
 
 def planted_sequences():
-    """60 users who walk around a circle of 12 items from random starts, ten steps each."""
+    """60 users who walk around a circle of 24 items from random starts, ten steps each."""
     generator = np.random.default_rng(0)
-    starts = generator.integers(12, size=60)
+    starts = generator.integers(24, size=60)
     users = np.repeat(np.arange(60), 10)
-    items = (np.repeat(starts, 10) + np.tile(np.arange(10), 60)) % 12
+    items = (np.repeat(starts, 10) + np.tile(np.arange(10), 60)) % 24
     return from_ids(
         [f"u{u}" for u in users], [f"i{i}" for i in items], times=np.tile(np.arange(10), 60)
     )
