@@ -54,7 +54,15 @@ class FeatureCLConfig(BPRConfig):
 
 
 class FusedFeatures(nn.Module):
-    """One side: selects and fuses the features of n nodes with their embeddings."""
+    """One side: selects and fuses the features of n nodes with their embeddings.
+
+    Args:
+        features: of the n nodes, by name; none leaves their embeddings as they are.
+        dimension: d.
+        known: bool (n,), which nodes have training interactions.
+    """
+
+    known: Tensor
 
     def __init__(self, features: Mapping[str, Feature], dimension: int, known: Tensor) -> None:
         super().__init__()
@@ -63,7 +71,6 @@ class FusedFeatures(nn.Module):
         )
         self.unknown = nn.Parameter(torch.zeros(dimension))
         self.register_buffer("known", known, persistent=False)
-        self.known: Tensor
         fields = len(self.encoders)
         if fields:
             self.select = nn.Sequential(

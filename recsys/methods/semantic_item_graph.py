@@ -144,21 +144,24 @@ class SemanticItemGraph(LightGCN):
         """h of all users (M, d) and items (N, d)."""
         return self.split(propagate(self.adjacency, self.embeddings, self.config.layers))
 
+    def perturbed_sides(self, sides: Sides, generator: torch.Generator) -> Sides:
+        """e' of the users and of the items."""
+        users, items = sides
+        noise = self.config.noise
+        return perturbed(users, noise, generator), perturbed(items, noise, generator)
+
     def loss(self, batch: TripleBatch, generator: torch.Generator) -> dict[str, Tensor]:
         """`bpr`, `perturb`, `anchor`, `align` and `l2` (weighted) and their sum `total`."""
         config, nodes = self.config, (batch.users, batch.positives)
         behaviour, modalities = self.behaviour(), self.modalities()
         fused = self.fused(modalities)
         final = behaviour[0] + fused[0], behaviour[1] + fused[1]
-        views = [tuple(perturbed(side, config.noise, generator) for side in fused) for _ in "12"]
+        first, second = (self.perturbed_sides(fused, generator) for _ in range(2))
         anchors = behaviour[0].detach(), behaviour[1].detach()
         anchored = [batch_contrast(self.inner, anchors, modality, nodes) for modality in modalities]
         parts = {
             "bpr": self.ranking_loss(*final, batch),
-            "perturb": config.perturb_weight
-            * batch_contrast(
-                self.inner, (views[0][0], views[0][1]), (views[1][0], views[1][1]), nodes
-            ),
+            "perturb": config.perturb_weight * batch_contrast(self.inner, first, second, nodes),
             "anchor": config.anchor_weight * torch.stack(anchored).sum(),
             "align": config.align_weight * batch_contrast(self.both_ways, behaviour, fused, nodes),
             "l2": self.penalty(batch),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -24,22 +23,6 @@ class OwnBatch:
     def to(self, device: torch.device) -> OwnBatch:
         """Itself: a method's batches are where its data is."""
         return self
-
-
-class OwnBatches:
-    """An epoch of a method's own batches, with the length that a progress bar wants."""
-
-    shuffle = False
-
-    def __init__(self, method: Recommender, generator: torch.Generator) -> None:
-        self.method, self.generator = method, generator
-
-    def __len__(self) -> int:
-        inner = getattr(self.method, "_batches", None)
-        return len(inner) if inner is not None else 1
-
-    def __iter__(self) -> Iterator[OwnBatch]:
-        return map(OwnBatch, self.method.batches(self.generator))
 
 
 class BridgedModel:

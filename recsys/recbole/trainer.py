@@ -18,7 +18,7 @@ from graphcl.train.checkpoint import (
     restore_optimizer,
     save_checkpoint,
 )
-from recsys.recbole.model import BridgedSequential, OwnBatches
+from recsys.recbole.model import BridgedSequential, OwnBatch
 
 
 class BridgedTrainer(Trainer):
@@ -55,7 +55,8 @@ class BridgedTrainer(Trainer):
         self.model.train()
         method.epoch_start(epoch_idx + 1, self.model.generator)
         if isinstance(self.model, BridgedSequential):
-            train_data = OwnBatches(method, self.model.generator)
+            # A list, since a progress bar asks for its length.
+            train_data = [OwnBatch(batch) for batch in method.batches(self.model.generator)]
         return super()._train_epoch(train_data, epoch_idx, loss_func, show_progress)
 
     def _check_nan(self, loss: Tensor) -> None:
