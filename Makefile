@@ -4,8 +4,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 RECBOLE := .venv-recbole
+# Processes that share the tests.
+JOBS ?= 2
 
-.PHONY: setup demo test lint types unit recbole scatter clean
+.PHONY: setup demo test lint types unit recbole docs scatter clean
 
 setup: $(STAMP)
 
@@ -33,8 +35,13 @@ lint: $(STAMP)
 types: $(STAMP)
 	$(BIN)/mypy
 
+# One thread a process: two that share two cores with two threads each wait for one another.
 unit: $(STAMP)
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist worksteal
+
+# The site, from docstrings; a warning, such as a broken link, fails.
+docs: $(STAMP)
+	$(BIN)/python docs/build.py
 
 # RecBole needs an older pandas than the rest, so it lives in an environment of its own on top of
 # $(VENV). Its requirements would bring ray and more, 70 MB that the bridge never imports.

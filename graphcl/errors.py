@@ -55,8 +55,8 @@ class OutputError(GraphclError, OSError):
     """An output folder cannot be written, or holds something that would be overwritten."""
 
 
-class MissingPackageError(GraphclError, ImportError):
-    """An optional package is needed and not installed; the message names the extra."""
+class ProcessError(GraphclError, RuntimeError):
+    """Another process of the same run stopped or cannot be reached."""
 
 
 class SealedError(GraphclError, RuntimeError):

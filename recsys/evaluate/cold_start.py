@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, cast
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -14,7 +15,9 @@ from graphcl.evaluate.contract import Sealed, Split
 from graphcl.methods.contract import Method
 from recsys.data import Interactions, load_interactions
 from recsys.data.cold_splits import Side, cold_split
+from recsys.evaluate.examples import example_lists
 from recsys.evaluate.full_ranking import Holdout, item_coverage, mean_metrics, rank_users
+from recsys.evaluate.items import item_snapshot
 from recsys.evaluate.ranking import (
     COVERAGE_CUTOFF,
     CUTOFFS,
@@ -100,7 +103,7 @@ class ColdStart(Ranking):
         chosen = self.resolve_protocol(protocol, dataset)
         _, side, kept = chosen.split("-")
         log = load_interactions(dataset, data_root, columns)
-        used = liked(log, chosen).unique().compact()
+        used, known = liked(log, chosen)
         dealt = cold_split(used, cast(Side, side), int(kept), seed=seed)
         facts: dict[str, Any] = {
             "name": chosen,
@@ -109,13 +112,14 @@ class ColdStart(Ranking):
             "cold_tested": int(dealt.test_cold.sum()),
             **rating_facts(log),
         }
-        whole = split_of(log, dealt.parts, facts, self.metric)
+        whole = split_of(log, dealt.parts, facts, self.metric, known)
         return Split(
             train=whole.train,
             validation=ColdHoldout(whole.validation, cast(Side, side), dealt.validation_cold),
             test=Sealed(ColdHoldout(whole.test.open(), cast(Side, side), dealt.test_cold)),
             dataset=whole.dataset,
             protocol=whole.protocol,
+            extra=whole.extra,
         )
 
     def validate(self, method: Method, split: Split) -> dict[str, float]:
@@ -134,6 +138,14 @@ class ColdStart(Ranking):
             recommender, held.holdout, COVERAGE_CUTOFF
         )
         return metrics
+
+    def snapshot(self, method: Method, split: Split) -> dict[str, np.ndarray]:
+        """As of `Ranking`, of the overall lists."""
+        recommender, holdout = cast(Recommender, method), split.test.opened().holdout
+        return {
+            **item_snapshot(recommender, split.train, holdout),
+            **example_lists(recommender, holdout),
+        }
 
 
 def measure(method: Recommender, held: ColdHoldout) -> dict[str, float]:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from graphcl.data import card_names, load_card
 from graphcl.errors import DataError
-from graphcl.evaluate.contract import Sealed, Split, Task
+from graphcl.evaluate.contract import Sealed, Split
 from graphcl.methods.contract import Method
 from recsys.data import (
     Interactions,
@@ -20,8 +20,10 @@ from recsys.data import (
     load_published_split,
     random_ratio_per_user,
 )
+from recsys.evaluate.examples import example_lists
 from recsys.evaluate.full_ranking import Holdout, item_coverage, mean_metrics, rank_users
 from recsys.evaluate.items import check_targets, describe, item_snapshot
+from recsys.evaluate.recommender import Known, RecommenderTask
 from recsys.methods.contract import Recommender
 
 MINIMUM_RATING = 3.0
@@ -43,7 +45,7 @@ PUBLISHED: dict[str, str] = {
 """Protocols that are files, and so belong to the data sets whose cards name them."""
 
 
-class Ranking(Task):
+class Ranking(RecommenderTask):
     """Rank all unseen items for each user; the order in which a user took them is not used."""
 
     name: ClassVar[str] = "ranking"
@@ -57,7 +59,6 @@ class Ranking(Task):
         ),
         **PUBLISHED,
     }
-    reads_tables: ClassVar[bool] = True
     baselines: ClassVar[tuple[str, ...]] = ("popularity",)
 
     def default_protocol(self, dataset: str) -> str:
@@ -85,17 +86,17 @@ class Ranking(Task):
             parts = load_published_split(dataset, data_root, seed=seed)
             log = load_interactions(dataset, data_root)
             facts = {"split": PUBLISHED[chosen], "split_seed": "the run's seed, where dealt"}
-        else:
-            log = load_interactions(dataset, data_root, columns)
-            used = liked(log, chosen).unique().compact()
-            parts = random_ratio_per_user(used, FRACTIONS, seed=seed)
-            facts = {
-                "split": "random per user, 8:1:1; a held-out part has floor(n / 10) items, at "
-                "least one for users with three",
-                "split_seed": "the run's seed",
-                **rating_facts(log),
-            }
-        return split_of(log, parts, {"name": chosen, **facts}, self.metric)
+            return split_of(log, parts, {"name": chosen, **facts}, self.metric, Known(log))
+        log = load_interactions(dataset, data_root, columns)
+        used, known = liked(log, chosen)
+        parts = random_ratio_per_user(used, FRACTIONS, seed=seed)
+        facts = {
+            "split": "random per user, 8:1:1; a held-out part has floor(n / 10) items, at "
+            "least one for users with three",
+            "split_seed": "the run's seed",
+            **rating_facts(log),
+        }
+        return split_of(log, parts, {"name": chosen, **facts}, self.metric, known)
 
     def validate(self, method: Method, split: Split) -> dict[str, float]:
         """Recall, NDCG, hit rate and precision at 5, 10, 20, 50, and the reciprocal rank."""
@@ -115,8 +116,12 @@ class Ranking(Task):
         return metrics
 
     def snapshot(self, method: Method, split: Split) -> dict[str, np.ndarray]:
-        """Item embeddings coloured by popularity; see `recsys.evaluate.items.item_snapshot`."""
-        return item_snapshot(cast(Recommender, method), split.train)
+        """`recsys.evaluate.items.item_snapshot` and `recsys.evaluate.examples.example_lists`."""
+        recommender = cast(Recommender, method)
+        return {
+            **item_snapshot(recommender, split.train, split.test.opened()),
+            **example_lists(recommender, split.test.opened()),
+        }
 
 
 def published_protocol(dataset: str) -> str | None:
@@ -134,8 +139,11 @@ def _check_published(protocol: str, dataset: str) -> None:
     )
 
 
-def liked(log: Interactions, protocol: str) -> Interactions:
-    """The interactions rated at least `MINIMUM_RATING`, all of them where there are no ratings.
+def liked(log: Interactions, protocol: str) -> tuple[Interactions, Known]:
+    """What a protocol uses of a log: rated at least `MINIMUM_RATING`, without repetitions.
+
+    Returns:
+        the interactions, with users and items numbered anew, and all that is known of these.
 
     Raises:
         DataError: there is none.
@@ -148,7 +156,9 @@ def liked(log: Interactions, protocol: str) -> Interactions:
             f"{float(cast(Tensor, log.ratings).max()):g}); rescale the ratings, or leave the "
             "column out to use every interaction"
         )
-    return kept
+    used = kept.unique().compact()
+    # Numbered as `used`, with what was rated too low to learn from.
+    return used, Known(used, log.among(kept.lengths() > 0, kept.item_counts() > 0))
 
 
 def rating_facts(log: Interactions) -> dict[str, Any]:
@@ -160,7 +170,11 @@ def rating_facts(log: Interactions) -> dict[str, Any]:
 
 
 def split_of(
-    log: Interactions, parts: InteractionSplit, facts: dict[str, Any], metric: str
+    log: Interactions,
+    parts: InteractionSplit,
+    facts: dict[str, Any],
+    metric: str,
+    known: Known,
 ) -> Split:
     """A `Split` from the parts of `log`, and the facts that all rankings share.
 
@@ -188,4 +202,5 @@ def split_of(
             "average": "over users with a target",
             "selection": f"validation {metric}",
         },
+        extra={"known": Sealed(known)},
     )

@@ -22,7 +22,7 @@ import numpy as np
 import torch
 import yaml
 
-from graphcl.errors import MissingPackageError
+from graphcl.errors import ConfigError
 
 NUMPY_NAMES = {"float_": np.float64, "complex_": np.complex128, "unicode_": np.str_}
 """Names that numpy 2 dropped and RecBole's configuration reads."""
@@ -42,7 +42,7 @@ def recbole_environment() -> Iterator[None]:
     """RecBole can be imported and used inside; everything it changes globally is put back.
 
     Raises:
-        MissingPackageError: RecBole, or something it imports, is not installed.
+        ConfigError: RecBole, or something it imports, is not installed.
     """
     with ExitStack() as stack:
         stack.enter_context(warnings.catch_warnings())
@@ -60,7 +60,7 @@ def recbole_environment() -> Iterator[None]:
             import recbole.config.configurator as configurator
             import recbole.trainer.trainer as trainer
         except ImportError as error:
-            raise MissingPackageError(
+            raise ConfigError(
                 f"RecBole cannot be imported ({error}); install it with the extra: "
                 "pip install 'graphcl[recbole]'"
             ) from None

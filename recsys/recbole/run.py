@@ -63,8 +63,8 @@ def recbole_run(
         RecBole's `run_recbole`. The test is of the best model by validation.
 
     Raises:
-        MissingPackageError: RecBole is not installed.
-        UnknownNameError, ConfigError: no such method or setting, or a value out of range.
+        UnknownNameError, ConfigError: RecBole is not installed, or there is no such method or
+            setting, or a value is out of range.
         MissingDataError: there is no such data set; nothing is downloaded.
         DataError: the data does not suit the method.
         NonFiniteError: the loss is not finite.

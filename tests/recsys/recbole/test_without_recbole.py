@@ -7,13 +7,13 @@ import sys
 
 import pytest
 
-from graphcl.errors import MissingPackageError
+from graphcl.errors import ConfigError
 from recsys.recbole import recbole_run
 
 
 def test_says_which_extra_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "recbole", None)
-    with pytest.raises(MissingPackageError, match=r"graphcl\[recbole\]"):
+    with pytest.raises(ConfigError, match=r"graphcl\[recbole\]"):
         recbole_run("lightgcl", "ml-100k")
 
 
