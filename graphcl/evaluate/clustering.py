@@ -56,7 +56,7 @@ class Clustering(Task):
         """
         from graphcl.data import content_hash, load_graph
 
-        name = self.resolve_protocol(protocol)
+        name = self.resolve_protocol(protocol, dataset)
         data = load_graph(dataset, data_root)
         if data.y is None:
             raise DataError(f"'{dataset}' has no labels to compare clusters with")

@@ -63,7 +63,7 @@ class LinkPrediction(Task):
         """
         from graphcl.data import content_hash, load_graph, split_edges
 
-        name = self.resolve_protocol(protocol)
+        name = self.resolve_protocol(protocol, dataset)
         data = load_graph(dataset, data_root)
         parts = split_edges(data.edge_index, data.num_nodes, seed=seed)
         return Split(

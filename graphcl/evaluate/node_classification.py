@@ -74,7 +74,7 @@ class NodeClassification(Task):
         """
         from graphcl.data import content_hash, load_graph, split_nodes
 
-        name = self.resolve_protocol(protocol)
+        name = self.resolve_protocol(protocol, dataset)
         data = load_graph(dataset, data_root)
         if data.y is None:
             raise DataError(f"'{dataset}' has no labels, so nodes cannot be classified")

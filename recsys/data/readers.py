@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from graphcl.errors import DataError, MissingDataError
+from recsys.data.atomic import read_features
 from recsys.data.building import from_ids
 from recsys.data.delimited import check_exists, one_line, parse_fields, read_text
 from recsys.data.interactions import Interactions
@@ -37,28 +38,47 @@ POSITIONS = ("user", "item", "rating", "time")
 
 
 def read_recbole(
-    path: Path, item_path: Path | None = None, columns: Mapping[str, str] | None = None
+    path: Path,
+    item_path: Path | None = None,
+    columns: Mapping[str, str] | None = None,
+    user_path: Path | None = None,
 ) -> Interactions:
     """Read a RecBole atomic file: tab-separated, with a header of `name:type` fields.
 
     Args:
         path: the `.inter` file; it needs `user_id` and `item_id`, and may have `rating` and
             `timestamp` (or any other name in `COLUMN_NAMES`).
-        item_path: an `.item` file for titles: its first column with `title` or `name` in the
-            header. By default the file beside `path` with the ending `.item`, if it exists.
+        item_path: an `.item` file; its first column with `title` or `name` in the header are
+            titles, the others features (`recsys.data.atomic.read_features`). By default the file
+            beside `path` with the ending `.item`, if it exists.
         columns: as in `read_table`, header names without their type.
+        user_path: a `.user` file for features of the users, likewise.
 
     Raises:
         MissingDataError: the file does not exist.
         DataError: it is not readable as such.
     """
-    frame, lines = _recbole_frame(path)
+    frame, lines, _ = _recbole_frame(path)
     log = _from_frame(frame, _choose_columns(columns, list(frame.columns), path), path, lines)
-    beside = path.with_suffix(".item") if item_path is None else item_path
-    if item_path is None and not beside.exists():
-        return log
-    titles, _ = _recbole_frame(beside)
-    return _add_titles(log, titles)
+    users, items = _beside(path, user_path, ".user"), _beside(path, item_path, ".item")
+    if users is not None:
+        frame, _, types = _recbole_frame(users)
+        key = _key_column(frame, "user")
+        log = log.with_features(users=read_features(frame, types, key, log.user_ids, users))
+    if items is not None:
+        frame, _, types = _recbole_frame(items)
+        key, title = _key_column(frame, "item"), _title_column(frame)
+        skip = () if title is None else (title,)
+        read = read_features(frame, types, key, log.item_ids, items, skip)
+        log = _add_titles(log.with_features(items=read), frame)
+    return log
+
+
+def _beside(path: Path, named: Path | None, ending: str) -> Path | None:
+    if named is not None:
+        return named
+    beside = path.with_suffix(ending)
+    return beside if beside.exists() else None
 
 
 def read_table(
@@ -194,7 +214,8 @@ def _read_folder(path: Path, columns: Mapping[str, str] | None) -> Interactions:
     )
 
 
-def _recbole_frame(path: Path) -> tuple[pd.DataFrame, np.ndarray]:
+def _recbole_frame(path: Path) -> tuple[pd.DataFrame, np.ndarray, dict[str, str]]:
+    """The columns, the line of each row, and the type of each column."""
     text = read_text(path)
     frame, lines = parse_fields(text, "\t", path, header=True, quoting=csv.QUOTE_NONE)
     untyped = [name for name in frame.columns if ":" not in name]
@@ -203,7 +224,8 @@ def _recbole_frame(path: Path) -> tuple[pd.DataFrame, np.ndarray]:
             f"the header of '{path}' must be name:type fields separated by tabs "
             f"(got {untyped[0]!r})"
         )
-    return frame.set_axis([name.split(":")[0] for name in frame.columns], axis=1), lines
+    types = dict(name.split(":", 1) for name in frame.columns)
+    return frame.set_axis([name.split(":")[0] for name in frame.columns], axis=1), lines, types
 
 
 def _table_frame(path: Path) -> tuple[pd.DataFrame, np.ndarray]:
@@ -303,11 +325,17 @@ def _from_frame(
 
 def _add_titles(log: Interactions, items: pd.DataFrame) -> Interactions:
     """Titles from a table of items; without a title column the log stays as it is."""
-    names = list(items.columns)
-    key = next((name for name in names if _plain(name) in COLUMN_NAMES["item"]), names[0])
-    title = next(
-        (name for name in names if name != key and ("title" in name or "name" in name)), None
-    )
+    key, title = _key_column(items, "item"), _title_column(items)
     if title is None:
         return log
     return log.with_titles(items[key].str.strip().to_numpy(), items[title].to_numpy())
+
+
+def _key_column(frame: pd.DataFrame, kind: str) -> str:
+    names = [str(name) for name in frame.columns]
+    return next((name for name in names if _plain(name) in COLUMN_NAMES[kind]), names[0])
+
+
+def _title_column(items: pd.DataFrame) -> str | None:
+    key = _key_column(items, "item")
+    return next((str(n) for n in items.columns if n != key and ("title" in n or "name" in n)), None)

@@ -16,6 +16,7 @@ from graphcl.evaluate.snapshot import (
     sampled_uniformity,
     spectrum_array,
 )
+from recsys.data.features import describe_features
 from recsys.data.interactions import Interactions
 from recsys.data.sequences import flat_histories
 from recsys.evaluate.full_ranking import Holdout, device_of
@@ -23,13 +24,19 @@ from recsys.methods.contract import Recommender
 
 
 def describe(log: Interactions) -> dict[str, Any]:
-    """Name, content hash and size of a log, for `result.json`."""
+    """Name, content hash and size of a log and its features, for `result.json`."""
+    features = {
+        kind: describe_features(found)
+        for kind, found in (("user", log.user_features), ("item", log.item_features))
+        if found
+    }
     return {
         "name": log.name,
         "hash": log.content_hash(),
         "users": log.num_users,
         "items": log.num_items,
         "interactions": len(log),
+        **({"features": features} if features else {}),
     }
 
 

@@ -85,7 +85,7 @@ class NextItem(RecommenderTask):
             UnknownNameError, MissingDataError, DataError: no such data set or protocol, or a log
                 that cannot be read, that has one item only, or that leaves nobody a target.
         """
-        chosen = self.resolve_protocol(protocol)
+        chosen = self.resolve_protocol(protocol, dataset)
         log = load_interactions(dataset, data_root, columns)
         check_items(log)
         if chosen == "global-time":

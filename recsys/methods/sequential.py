@@ -16,7 +16,7 @@ from recsys.data.sequences import pad_histories
 from recsys.encoders.contract import SequenceEncoder
 from recsys.encoders.gru4rec import GRU4RecEncoder
 from recsys.encoders.sasrec import Activation, Norm, SASRecEncoder
-from recsys.methods.contract import Recommender
+from recsys.methods.contract import Recommender, check_users
 from recsys.methods.next_item_loss import NextItemChoice, NextItemLoss
 
 USERS_TOGETHER = 256
@@ -177,6 +177,7 @@ class SequentialRecommender(Recommender):
 
         Zero without history. Users of about equal length are encoded together.
         """
+        check_users(users, history)
         training = self.training
         self.eval()
         states = self.encoder.item_table.new_zeros(len(users), self.encoder.dimension)

@@ -81,7 +81,7 @@ def test_config_is_strict_frozen_and_searchable(name):
 @pytest.mark.parametrize("name", sorted({name for name, _ in TRAINABLE}))
 def test_a_published_config_exists(name):
     method_class = load_class("method", name, METHODS)
-    datasets = ("acm", "cora", "heco-acm", "ml-100k")
+    datasets = ("acm", "cora", "heco-acm", "ml-100k", "tiktok", "citeulike-a")
     assert any(find_config(name, dataset, method_class.tasks[0]) for dataset in datasets)
 
 
