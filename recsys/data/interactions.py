@@ -44,6 +44,9 @@ class Interactions:
     """float32 (N,)."""
     titles: np.ndarray | None = None
     """(num_items,) strings: what to call an item in front of people."""
+    texts: np.ndarray | None = None
+    """(num_items,) strings: what is known of an item in words, such as title and genres; ""
+    where nothing is."""
     name: str = "interactions"
     """Where the log came from."""
 
@@ -204,6 +207,7 @@ class Interactions:
             user_ids=self.user_ids[used_users.cpu().numpy()],
             item_ids=self.item_ids[kept_items],
             titles=None if self.titles is None else self.titles[kept_items],
+            texts=None if self.texts is None else self.texts[kept_items],
         )
 
     def with_titles(self, ids: np.ndarray, titles: np.ndarray) -> Interactions:
@@ -211,6 +215,12 @@ class Interactions:
         table = {str(key): str(title) for key, title in zip(ids, titles, strict=True)}
         named = [table.get(str(key), str(key)) for key in self.item_ids]
         return replace(self, titles=np.array(named, dtype=np.str_))
+
+    def with_texts(self, ids: np.ndarray, texts: np.ndarray) -> Interactions:
+        """The same log with item texts looked up by id; an item not listed has none."""
+        table = {str(key): str(text) for key, text in zip(ids, texts, strict=True)}
+        found = [table.get(str(key), "") for key in self.item_ids]
+        return replace(self, texts=np.array(found, dtype=np.str_))
 
     def to(self, device: torch.device | str) -> Interactions:
         """The same log with its tensors on `device`."""
@@ -225,7 +235,7 @@ class Interactions:
         )
 
     def content_hash(self) -> str:
-        """sha256 (hexadecimal) of ids, order, times and ratings; not of titles or name."""
+        """sha256 (hexadecimal) of ids, order, times and ratings; not of titles, texts or name."""
         digest = hashlib.sha256()
         for tensor in (self.offsets, self.items, self.times, self.ratings):
             if tensor is None:

@@ -11,7 +11,13 @@ from graphcl.data import card_names, load_card
 from graphcl.data.locate import locate
 from graphcl.errors import DataError, MissingDataError, unknown_name
 from recsys.data.interactions import Interactions
-from recsys.data.readers import read_interactions, read_lines, read_recbole, read_table
+from recsys.data.readers import (
+    read_attributes,
+    read_interactions,
+    read_lines,
+    read_recbole,
+    read_table,
+)
 
 
 def load_interactions(
@@ -70,6 +76,8 @@ def _load_card(name: str, data_root: Path | None) -> Interactions:
         )
     elif card.format == "item-lists":
         log = read_lines(_ending(name, files, ".txt"))
+        attributes = _optional(files, ".json")
+        log = log if attributes is None else read_attributes(log, attributes)
     else:
         raise DataError(f"no reader of interactions for the format '{card.format}' of '{name}'")
     return replace(log, name=name)

@@ -8,6 +8,7 @@ interactions are kept (see `Interactions`).
 from __future__ import annotations
 
 import csv
+import json
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -44,8 +45,9 @@ def read_recbole(
     Args:
         path: the `.inter` file; it needs `user_id` and `item_id`, and may have `rating` and
             `timestamp` (or any other name in `COLUMN_NAMES`).
-        item_path: an `.item` file for titles: its first column with `title` or `name` in the
-            header. By default the file beside `path` with the ending `.item`, if it exists.
+        item_path: an `.item` file for titles, its first column with `title` or `name` in the
+            header, and for texts, all of its columns. By default the file beside `path` with the
+            ending `.item`, if it exists.
         columns: as in `read_table`, header names without their type.
 
     Raises:
@@ -75,7 +77,8 @@ def read_table(
         path: the file.
         columns: `{"user": header, "item": header, "rating": header, "time": header}` where the
             names cannot be guessed; `rating` and `time` may be left out.
-        title_path: a table of the items: an item column and a column `title` or `name`.
+        title_path: a table of the items: an item column, a column `title` or `name`, and any
+            others that describe them in words.
 
     Raises:
         MissingDataError: the file does not exist.
@@ -149,6 +152,33 @@ def read_lines(path: Path) -> Interactions:
     counts = [len(tokens) - 1 for tokens in lines if tokens]
     users = np.repeat(owners, counts) if len(owners) else owners
     return from_ids(pd.Series(users, dtype=str), pd.Series(items, dtype=str), name=str(path))
+
+
+def read_attributes(log: Interactions, path: Path) -> Interactions:
+    """The same log with texts from a JSON object `{"item": [attribute, ...], ...}`.
+
+    Attributes are whole numbers without a name (S3-Rec's files of Amazon categories and brands),
+    and become the words `attribute1`, `attribute2`, ...
+
+    Raises:
+        MissingDataError: the file does not exist.
+        DataError: it holds anything else.
+    """
+    try:
+        content = json.loads(read_text(path))
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"'{path}' is not valid JSON: {one_line(str(error))}") from None
+    listed = isinstance(content, dict) and all(
+        isinstance(numbers, list) and all(type(number) is int for number in numbers)
+        for numbers in content.values()
+    )
+    if not listed:
+        raise DataError(
+            f"'{path}' must be an object of lists of whole numbers "
+            f"(got {type(content).__name__} {str(content)[:60]!r})"
+        )
+    texts = [" ".join(f"attribute{number}" for number in numbers) for numbers in content.values()]
+    return log.with_texts(np.array(list(content)), np.array(texts, dtype=np.str_))
 
 
 def read_interactions(path: Path, columns: Mapping[str, str] | None = None) -> Interactions:
@@ -302,12 +332,14 @@ def _from_frame(
 
 
 def _add_titles(log: Interactions, items: pd.DataFrame) -> Interactions:
-    """Titles from a table of items; without a title column the log stays as it is."""
+    """Titles and texts from a table of items: one column, and all but the ids, in words."""
     names = list(items.columns)
-    key = next((name for name in names if _plain(name) in COLUMN_NAMES["item"]), names[0])
-    title = next(
-        (name for name in names if name != key and ("title" in name or "name" in name)), None
-    )
-    if title is None:
-        return log
-    return log.with_titles(items[key].str.strip().to_numpy(), items[title].to_numpy())
+    key = next((i for i, name in enumerate(names) if _plain(name) in COLUMN_NAMES["item"]), 0)
+    others = [i for i in range(len(names)) if i != key]
+    columns = [items.iloc[:, i].str.strip().to_numpy() for i in range(len(names))]
+    if others:
+        rows = zip(*(columns[i] for i in others), strict=True)
+        texts = [", ".join(filter(None, row)) for row in rows]
+        log = log.with_texts(columns[key], np.array(texts, dtype=np.str_))
+    title = next((i for i in others if "title" in names[i] or "name" in names[i]), None)
+    return log if title is None else log.with_titles(columns[key], items.iloc[:, title].to_numpy())

@@ -74,6 +74,8 @@ class SequentialRecommender(Recommender):
     tasks = ("next-item",)
     tokens = 0
     """Further input ids, such as a mask, that the encoder gets (`encoder.mask_id`)."""
+    causal = True
+    """Whether a position sees its past only; a transformer may see both sides."""
 
     def __init__(self, config: SequentialConfig, data: Interactions) -> None:
         super().__init__(config, data)
@@ -106,6 +108,7 @@ class SequentialRecommender(Recommender):
             norm=config.norm,
             activation=config.activation,
             gated=config.encoder == "ligr",
+            causal=self.causal,
             **shared,
         )
 
@@ -148,7 +151,7 @@ class SequentialRecommender(Recommender):
 
     @torch.no_grad()
     def score(self, users: Tensor, history: Interactions) -> Tensor:
-        """<state after the latest `max_length` items of `history`, item embedding>.
+        """<state after the latest `history_length` items of `history`, item embedding>.
 
         Returns (B, num_items). Users without history score every item 0.
         """
@@ -156,7 +159,7 @@ class SequentialRecommender(Recommender):
 
     @torch.no_grad()
     def user_states(self, users: Tensor, history: Interactions) -> Tensor:
-        """The state (B, d) after each user's latest `max_length` items, without dropout.
+        """The state (B, d) after each user's latest `history_length` items, without dropout.
 
         Zero without history. Users of about equal length are encoded together.
         """
@@ -166,11 +169,21 @@ class SequentialRecommender(Recommender):
         order = torch.argsort(history.lengths()[users], stable=True)
         for part in order.split(USERS_TOGETHER):
             items, lengths = pad_histories(
-                history, users[part], self.config.max_length, self.encoder.padding_id
+                history, users[part], self.history_length, self.encoder.padding_id
             )
-            states[part] = self.encoder.last(items, lengths)
+            states[part] = self.state_after(items, lengths)
         self.train(training)
         return states
+
+    @property
+    def history_length(self) -> int:
+        """How many of a user's latest items are read."""
+        length: int = self.config.max_length
+        return length
+
+    def state_after(self, items: Tensor, lengths: Tensor) -> Tensor:
+        """What follows histories (B, L), padded on the right, is scored by: states (B, d)."""
+        return self.encoder.last(items, lengths)
 
     @torch.no_grad()
     def embed(self, data: Interactions) -> Tensor:
