@@ -94,7 +94,7 @@ class Ranking(Task):
         )
 
     def validate(self, method: Method, split: Split) -> dict[str, float]:
-        """Recall, NDCG, hit rate and precision at 5, 10, 20, 50, and the reciprocal rank."""
+        """Recall, NDCG, hit rate, precision and reciprocal rank at 5, 10, 20, 50, and `mrr`."""
         return mean_metrics(rank_users(cast(Recommender, method), split.validation, CUTOFFS))
 
     def test(self, method: Method, split: Split) -> dict[str, float]:
