@@ -317,7 +317,8 @@ def _from_frame(
         if kind not in columns:
             return None
         found = frame[columns[kind]]
-        if isinstance(found, pd.DataFrame):
+        # pandas calls the second column of a name in a text file `name.1`.
+        if isinstance(found, pd.DataFrame) or f"{columns[kind]}.1" in frame.columns:
             raise DataError(f"'{path}' has several columns named '{columns[kind]}'; one is needed")
         return found
 
