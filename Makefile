@@ -3,8 +3,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+# Processes that share the tests.
+JOBS ?= 2
 
-.PHONY: setup demo test lint types unit scatter clean
+.PHONY: setup demo test lint types unit docs scatter clean
 
 setup: $(STAMP)
 
@@ -32,8 +34,13 @@ lint: $(STAMP)
 types: $(STAMP)
 	$(BIN)/mypy
 
+# One thread a process: two that share two cores with two threads each wait for one another.
 unit: $(STAMP)
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist worksteal
+
+# The site, from docstrings; a warning, such as a broken link, fails.
+docs: $(STAMP)
+	$(BIN)/python docs/build.py
 
 # torch_scatter is built from source against the installed torch, so it comes second.
 scatter: $(STAMP)

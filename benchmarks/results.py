@@ -19,6 +19,7 @@ import yaml
 ROOT = Path(__file__).resolve().parents[1]
 SHOWN = {
     "node-classification": ("accuracy", "macro-f1"),
+    "heterogeneous-node-classification": ("micro-f1", "macro-f1", "auc"),
     "link-prediction": ("auc", "average-precision"),
     "ranking": ("recall@20", "ndcg@20", "hit@10", "coverage@20"),
     "next-item": ("ndcg@10", "hit@10", "mrr", "coverage@20"),

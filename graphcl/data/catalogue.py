@@ -156,6 +156,10 @@ def check(name: str, data_root: str | os.PathLike[str] | None = None) -> CheckRe
 def _measure(card: DatasetCard, paths: dict[str, Path]) -> dict[str, int]:
     if card.kind == "interactions":
         return _measure_interactions(card, paths)
+    if card.kind == "heterogeneous":
+        from graphcl.data.heterogeneous import heterogeneous_statistics, read_heterogeneous_card
+
+        return heterogeneous_statistics(read_heterogeneous_card(card, paths))
     from graphcl.data.graphs import graph_statistics, read_card_files  # torch only when needed
 
     return graph_statistics(read_card_files(card, paths))

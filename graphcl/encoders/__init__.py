@@ -6,6 +6,7 @@ from graphcl.encoders.gcn import GCN, gcn_matrix
 from graphcl.encoders.heads import ProjectionHead
 from graphcl.encoders.lightgcn import bipartite_adjacency, propagate, propagate_layers
 from graphcl.encoders.moving_average import MovingAverage
+from graphcl.encoders.semantic_attention import SemanticAttention
 
 __all__ = [
     "ACTIVATIONS",
@@ -13,6 +14,7 @@ __all__ = [
     "DirectPredictor",
     "MovingAverage",
     "ProjectionHead",
+    "SemanticAttention",
     "bipartite_adjacency",
     "gcn_matrix",
     "make_activation",

@@ -11,13 +11,15 @@ import torch
 from torch import Tensor
 
 from graphcl.errors import DataError
-from graphcl.evaluate.contract import Sealed, Split, Task, finite_embedding
+from graphcl.evaluate.contract import Sealed, Split, Task, VectorTable, finite_embedding
 from graphcl.evaluate.probe import (
+    Array,
     classification_metrics,
     l2_normalise,
     probe_by_cross_validation,
     probe_by_validation,
 )
+from graphcl.evaluate.snapshot import graph_snapshot
 from graphcl.methods.contract import Method
 
 
@@ -86,32 +88,39 @@ class NodeClassification(Task):
                 "nodes": [int(mask.sum()) for mask in (masks.train, masks.validation, masks.test)],
                 "selection": "validation accuracy" if masks.validation.any() else "last epoch",
             },
+            extra={"node_ids": data.node_ids},
         )
 
     def validate(self, method: Method, split: Split) -> dict[str, float]:
         """Probe accuracy on the validation nodes; {} where the protocol has none."""
         if split.validation is None:
             return {}
-        return _probe(finite_embedding(method, split.train), split.validation)
+        return self.measure(finite_embedding(method, split.train), split.validation)
 
     def test(self, method: Method, split: Split) -> dict[str, float]:
         """Probe accuracy on the test nodes."""
-        return _probe(finite_embedding(method, split.train), split.test.open())
+        return self.measure(finite_embedding(method, split.train), split.test.open())
+
+    def measure(self, embeddings: Tensor, targets: NodeTargets) -> dict[str, float]:
+        """Metrics of a probe on the evaluated nodes."""
+        probe, z, y = fit_probe(embeddings, targets)
+        return classification_metrics(y, probe.predict(z))
 
     def snapshot(self, method: Method, split: Split) -> dict[str, np.ndarray]:
-        """Embeddings of at most 3000 nodes with their classes."""
-        labels = split.test.opened().labels
-        chosen = evenly(labels.numel(), 3000)
-        return {
-            "embedding": finite_embedding(method, split.train)[chosen]
-            .numpy(force=True)
-            .astype(np.float32),
-            "colour": labels[chosen].numpy(force=True),
-            "colour_name": np.array("class"),
-        }
+        """Nodes coloured by class; see `graphcl.evaluate.snapshot`."""
+        return graph_snapshot(method, split.train, split.test.opened().labels, "class")
+
+    def tables(self, method: Method, split: Split) -> dict[str, VectorTable]:
+        """The embeddings of all nodes."""
+        return node_table(method, split)
 
 
-def _probe(embeddings: Tensor, targets: NodeTargets) -> dict[str, float]:
+def fit_probe(embeddings: Tensor, targets: NodeTargets) -> tuple[Any, Array, Array]:
+    """A probe of the training nodes, and what to try it on: embeddings and labels.
+
+    Its regularisation is chosen by the validation nodes, or inside the training nodes where the
+    protocol has no validation.
+    """
     z = l2_normalise(embeddings.numpy(force=True).astype(np.float64))
     y = targets.labels.numpy(force=True)
     train, validation, evaluated = (
@@ -121,7 +130,7 @@ def _probe(embeddings: Tensor, targets: NodeTargets) -> dict[str, float]:
         probe = probe_by_validation(z[train], y[train], z[validation], y[validation])
     else:
         probe = probe_by_cross_validation(z[train], y[train])
-    return classification_metrics(y[evaluated], probe.predict(z[evaluated]))
+    return probe, z[evaluated], y[evaluated]
 
 
 def unlabelled(data: Any, edge_index: Tensor | None = None) -> Any:
@@ -147,8 +156,17 @@ def describe_graph(name: str, data: Any, content_hash: str) -> dict[str, Any]:
     }
 
 
-def evenly(count: int, most: int) -> Tensor:
-    """At most `most` indices below `count`, evenly spaced."""
-    if count <= most:
-        return torch.arange(count)
-    return torch.linspace(0, count - 1, most).long()
+def node_table(method: Method, split: Split) -> dict[str, VectorTable]:
+    """`nodes`: the embeddings of all nodes of the training graph under the data set's own ids.
+
+    The ids are `split.extra["node_ids"]`, else the node numbers.
+    """
+    embedding = finite_embedding(method, split.train).numpy(force=True)
+    ids = np.asarray(split.extra.get("node_ids", np.arange(len(embedding))))
+    return {
+        "nodes": VectorTable(
+            ids,
+            embedding,
+            "The embeddings that were evaluated, before any scaling or probe.",
+        )
+    }

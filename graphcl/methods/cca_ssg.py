@@ -32,8 +32,9 @@ from graphcl.config import Count, tunable
 from graphcl.encoders import GCN, gcn_matrix
 from graphcl.kernels.sparse_matrix import SparseMatrix
 from graphcl.losses import CCASSG
-from graphcl.methods.contract import MethodConfig
+from graphcl.methods.contract import MethodConfig, PortableEncoder
 from graphcl.methods.graph_method import GraphMethod
+from graphcl.methods.portable import portable_gcn
 
 
 class CCASSGConfig(MethodConfig):
@@ -75,6 +76,13 @@ class CCASSGMethod(GraphMethod):
             agreement = self.agreement(z1, z2)
         decorrelation = total.detach() - agreement
         return {"agreement": agreement, "decorrelation": decorrelation, "total": total}
+
+    def portable_encoder(self) -> PortableEncoder:
+        """The encoder on raw features and edges; an MLP takes no notice of the edges."""
+        config = self.config
+        return portable_gcn(
+            self.encoder, self.data, scale=config.normalise_features, edges=config.encoder == "gcn"
+        )
 
     def matrix_of(self, data: Any) -> SparseMatrix:
         """The propagation matrix of the graph; the identity for an MLP."""

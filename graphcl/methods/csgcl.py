@@ -41,9 +41,10 @@ from graphcl.config import tunable
 from graphcl.encoders import GCN, ProjectionHead, gcn_matrix
 from graphcl.kernels.communities import community_strength, detect_communities
 from graphcl.losses import InfoNCE
-from graphcl.methods.contract import Method
+from graphcl.methods.contract import Method, PortableEncoder
 from graphcl.methods.features import prepare_features, scale_features
 from graphcl.methods.grace import GRACEConfig
+from graphcl.methods.portable import portable_gcn
 from graphcl.views import (
     community_keep_probability,
     community_mask_probability,
@@ -88,6 +89,7 @@ class CSGCL(Method):
             method=config.communities, resolution=config.resolution, seed=0,
         )  # fmt: skip
         self.strength = community_strength(data.edge_index, labels)[labels]
+        self.inside = labels[data.edge_index[0]] == labels[data.edge_index[1]]
         self.features = prepare_features(data.x, scale=config.normalise_features)
         dense = scale_features(data.x) if config.normalise_features else data.x
         # The probabilities stay the same for the whole training; only the draws change.
@@ -129,6 +131,21 @@ class CSGCL(Method):
             features = prepare_features(data.x, scale=self.config.normalise_features)
         embedding: Tensor = self.encoder(features, data.edge_index)
         return embedding
+
+    def histograms(self) -> dict[str, Tensor]:
+        """Community strengths, and what CED and CAV draw from in the two views."""
+        values = {"community strength of the nodes": self.strength}
+        for number, view in enumerate(self.views, start=1):
+            kept = f"probability that view {number} keeps an edge"
+            values[f"{kept}/inside a community"] = view.keep_edges[self.inside]
+            values[f"{kept}/between communities"] = view.keep_edges[~self.inside]
+        for number, view in enumerate(self.views, start=1):
+            values[f"probability that a feature is masked/view {number}"] = view.mask_features
+        return values
+
+    def portable_encoder(self) -> PortableEncoder:
+        """The encoder on raw features and edges."""
+        return portable_gcn(self.encoder, self.data, scale=self.config.normalise_features)
 
     def _encode_view(self, data: Any, view: CommunalView, generator: torch.Generator) -> Tensor:
         edge_index, _ = drop_edges_with_probability(

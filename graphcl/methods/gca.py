@@ -86,6 +86,15 @@ class GCA(GraphMethod):
         contrast = self.contrast(u, v)
         return {"contrast": contrast, "total": contrast}
 
+    def histograms(self) -> dict[str, Tensor]:
+        """What the two views draw from."""
+        drawn = {"an edge is kept": self.keep_edges, "a feature is masked": self.mask_features}
+        return {
+            f"probability that {what}/view {number}": probability
+            for what, views in drawn.items()
+            for number, probability in enumerate(views, start=1)
+        }
+
     def _encode_view(self, data: Any, view: int, generator: torch.Generator) -> Tensor:
         undirected = not self.config.directed_views
         edge_index, _ = drop_edges_with_probability(

@@ -31,8 +31,9 @@ from torch import Tensor
 from graphcl.config import Count, tunable
 from graphcl.encoders import GCN, ProjectionHead, gcn_matrix
 from graphcl.losses import InfoNCE
-from graphcl.methods.contract import Method, MethodConfig
+from graphcl.methods.contract import Method, MethodConfig, PortableEncoder
 from graphcl.methods.features import prepare_features
+from graphcl.methods.portable import portable_gcn
 from graphcl.views import drop_edges, mask_features
 
 
@@ -88,6 +89,10 @@ class GRACE(Method):
             features = prepare_features(data.x, scale=self.config.normalise_features)
         embedding: Tensor = self.encoder(features, data.edge_index)
         return embedding
+
+    def portable_encoder(self) -> PortableEncoder:
+        """The encoder on raw features and edges."""
+        return portable_gcn(self.encoder, self.data, scale=self.config.normalise_features)
 
     def _encode_view(
         self, data: Any, edge_rate: float, feature_rate: float, generator: torch.Generator

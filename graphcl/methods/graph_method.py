@@ -7,10 +7,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from graphcl.encoders import gcn_matrix
+from graphcl.encoders import GCN, gcn_matrix
 from graphcl.kernels.sparse_matrix import SparseMatrix
-from graphcl.methods.contract import Method
+from graphcl.methods.contract import Method, PortableEncoder
 from graphcl.methods.features import prepare_features
+from graphcl.methods.portable import portable_gcn
 from graphcl.views import drop_edges, mask_features
 
 
@@ -33,6 +34,12 @@ class GraphMethod(Method):
         """Encoder output (N, d) on the un-augmented graph."""
         embedding: Tensor = self.encoder(self.features_of(data), self.matrix_of(data))
         return embedding
+
+    def portable_encoder(self) -> PortableEncoder | None:
+        """The encoder on raw features and edges, where it is a GCN."""
+        if not isinstance(self.encoder, GCN):
+            return None
+        return portable_gcn(self.encoder, self.data, scale=self.config.normalise_features)
 
     def features_of(self, data: Any) -> Tensor | SparseMatrix:
         """The features of `data` as the encoder takes them."""

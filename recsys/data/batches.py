@@ -43,6 +43,22 @@ class SequenceBatch:
         place = torch.arange(self.items.shape[1], device=self.items.device)
         return place < self.lengths[:, None]
 
+    def positions(self, part: slice) -> slice:
+        """The real positions of some consecutive windows, among all of them."""
+        ends = self.lengths.cumsum(0)[part]
+        return slice(int(ends[0] - self.lengths[part][0]), int(ends[-1]))
+
+    def rows(self, part: slice) -> SequenceBatch:
+        """Some consecutive windows, without the padding that only the others needed."""
+        lengths, positions = self.lengths[part], self.positions(part)
+        return SequenceBatch(
+            items=self.items[part, : int(lengths.max())],
+            lengths=lengths,
+            users=self.users[part],
+            targets=self.targets[positions],
+            places=self.places[positions],
+        )
+
 
 class SequenceBatches:
     """Batches in which every item but each user's first is a target exactly once per epoch.

@@ -195,16 +195,23 @@ class Interactions:
 
     def compact(self) -> Interactions:
         """Drop users and items without interactions and number the others anew, in order."""
-        used_users = self.lengths() > 0
-        used_items = self.item_counts() > 0
-        number = used_items.cumsum(0) - 1
-        kept_items = used_items.cpu().numpy()
-        zero = self.offsets.new_zeros(1)
+        return self.among(self.lengths() > 0, self.item_counts() > 0)
+
+    def among(self, users: Tensor, items: Tensor) -> Interactions:
+        """What some users did with some items, both numbered anew, in order.
+
+        Args:
+            users, items: bool (num_users,) and (num_items,), the ones to keep.
+        """
+        kept = self.select(users[self.users()] & items[self.items.long()])
+        number = items.cumsum(0) - 1
+        kept_items = items.cpu().numpy()
+        zero = kept.offsets.new_zeros(1)
         return replace(
-            self,
-            offsets=torch.cat((zero, self.lengths()[used_users].cumsum(0))),
-            items=number[self.items.long()].int(),
-            user_ids=self.user_ids[used_users.cpu().numpy()],
+            kept,
+            offsets=torch.cat((zero, kept.lengths()[users].cumsum(0))),
+            items=number[kept.items.long()].int(),
+            user_ids=self.user_ids[users.cpu().numpy()],
             item_ids=self.item_ids[kept_items],
             titles=None if self.titles is None else self.titles[kept_items],
             texts=None if self.texts is None else self.texts[kept_items],

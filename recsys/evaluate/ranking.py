@@ -10,11 +10,13 @@ import numpy as np
 from torch import Tensor
 
 from graphcl.errors import DataError
-from graphcl.evaluate.contract import Sealed, Split, Task
+from graphcl.evaluate.contract import Sealed, Split
 from graphcl.methods.contract import Method
 from recsys.data import load_interactions, random_ratio_per_user
+from recsys.evaluate.examples import example_lists
 from recsys.evaluate.full_ranking import Holdout, item_coverage, mean_metrics, rank_users
 from recsys.evaluate.items import check_targets, describe, item_snapshot
+from recsys.evaluate.recommender import Known, RecommenderTask
 from recsys.methods.contract import Recommender
 
 MINIMUM_RATING = 3.0
@@ -23,7 +25,7 @@ CUTOFFS = (5, 10, 20, 50)
 COVERAGE_CUTOFF = 20
 
 
-class Ranking(Task):
+class Ranking(RecommenderTask):
     """Rank all unseen items for each user; the order in which a user took them is not used."""
 
     name: ClassVar[str] = "ranking"
@@ -36,7 +38,6 @@ class Ranking(Task):
             "ranked; mean over users with a held-out item; selection on validation recall@20"
         ),
     }
-    reads_tables: ClassVar[bool] = True
     baselines: ClassVar[tuple[str, ...]] = ("popularity",)
 
     def load(
@@ -64,6 +65,8 @@ class Ranking(Task):
                 "column out to use every interaction"
             )
         used = liked.unique().compact()
+        # Numbered as `used`, with what was rated too low to learn from.
+        seen = log.among(liked.lengths() > 0, liked.item_counts() > 0)
         parts = random_ratio_per_user(used, FRACTIONS, seed=seed)
         check_targets(parts.validation, "validation")
         check_targets(parts.test, "test")
@@ -91,6 +94,7 @@ class Ranking(Task):
             test=Sealed(Holdout(parts.history, parts.test)),
             dataset=describe(log),
             protocol=facts,
+            extra={"known": Sealed(Known(used, seen))},
         )
 
     def validate(self, method: Method, split: Split) -> dict[str, float]:
@@ -111,5 +115,9 @@ class Ranking(Task):
         return metrics
 
     def snapshot(self, method: Method, split: Split) -> dict[str, np.ndarray]:
-        """Item embeddings coloured by popularity; see `recsys.evaluate.items.item_snapshot`."""
-        return item_snapshot(cast(Recommender, method), split.train)
+        """`recsys.evaluate.items.item_snapshot` and `recsys.evaluate.examples.example_lists`."""
+        recommender = cast(Recommender, method)
+        return {
+            **item_snapshot(recommender, split.train, split.test.opened()),
+            **example_lists(recommender, split.test.opened()),
+        }

@@ -34,6 +34,7 @@ from torch import Tensor, nn
 from graphcl.config import Count, tunable
 from recsys.data.batches import SequenceBatch, SequenceBatches
 from recsys.data.interactions import Interactions
+from recsys.encoders.contract import SequenceEncoder
 from recsys.encoders.sasrec import Activation, Norm
 from recsys.methods.sequential import SequentialRecommender, TransformerConfig
 from recsys.views.places import drawn_places, uniform
@@ -80,11 +81,14 @@ class BERT4Rec(SequentialRecommender):
         """`total` and the loss of the hidden items under its name."""
         items, lengths = whole_windows(batch, self.encoder.padding_id)
         hidden = self.hidden_places(lengths, items.shape[1], generator)
+        share, positions = self.sharing.of(len(items)), int(hidden.sum())
+        items, lengths, hidden = (part[share.rows] for part in (items, lengths, hidden))
         states = self.encoder(items.masked_fill(hidden, self.encoder.mask_id), lengths)[hidden]
-        users = batch.users[:, None].expand_as(hidden)[hidden]
-        value: Tensor = self.next_item_loss(
+        users = batch.users[share.rows, None].expand_as(hidden)[hidden]
+        value = self.next_item_loss(
             self.head(states), self.encoder.item_table, items[hidden], users, generator
         )
+        value = share.mean(value, len(states), positions)
         return {"total": value, self.next_item_loss.name: value}
 
     def hidden_places(self, lengths: Tensor, width: int, generator: torch.Generator) -> Tensor:
@@ -100,8 +104,21 @@ class BERT4Rec(SequentialRecommender):
         length: int = self.config.max_length - 1
         return length
 
-    def state_after(self, items: Tensor, lengths: Tensor) -> Tensor:
-        """The state (B, d) at a mask token behind each history; also behind an empty one."""
+    def history_encoder(self) -> nn.Module:
+        """What reads a mask token behind each history."""
+        return MaskedHistoryEncoder(self.encoder, self.head)
+
+
+class MaskedHistoryEncoder(nn.Module):
+    """Histories -> the state at a mask token behind the last item of each, also of an empty one."""
+
+    def __init__(self, encoder: SequenceEncoder, head: nn.Module) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.head = head
+
+    def forward(self, items: Tensor, lengths: Tensor) -> Tensor:
+        """(B, L) and (B,) integers -> (B, d)."""
         shown = torch.nn.functional.pad(items, (0, 1), value=self.encoder.padding_id)
         shown = shown.scatter(1, lengths[:, None], self.encoder.mask_id)
         state: Tensor = self.head(self.encoder.last(shown, lengths + 1))

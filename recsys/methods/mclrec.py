@@ -122,7 +122,7 @@ class MCLRec(CL4SRec):
         places = batch.places[self.anchors(batch, generator)]
         items, lengths = self.subsequences.gather(self.subsequences.row_at[places])
         first, second = self.view.pair(items, lengths, generator)
-        return self.encoder.last(*first), self.encoder.last(*second)
+        return self.last_states(*first), self.last_states(*second)
 
 
 def augmented(augmenter: LearnableAugmenter, states: Tensor, fixed: bool) -> Tensor:

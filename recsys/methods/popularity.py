@@ -11,6 +11,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
+from graphcl.errors import ConfigError
 from graphcl.methods.contract import MethodConfig
 from recsys.data.interactions import Interactions
 from recsys.methods.contract import Recommender
@@ -43,3 +44,15 @@ class Popularity(Recommender):
     def embed(self, data: Interactions) -> Tensor:
         """Training interactions of each item, float64 (num_items, 1)."""
         return self.counts[:, None]
+
+    def vectors(self, users: Tensor, history: Interactions) -> tuple[Tensor, Tensor]:
+        """One for every user and the count of every item, (B, 1) and (num_items, 1)."""
+        return self.counts.new_ones(len(users), 1), self.counts[:, None]
+
+    def score_newcomers(self, users: Tensor, history: Interactions) -> Tensor:
+        """The same for a newcomer as for everybody."""
+        return self.score(users, history)
+
+    def item_similarity(self, items: Tensor) -> Tensor:
+        """Raises ConfigError: items are not told apart by what they are like."""
+        raise ConfigError("popularity knows how often items are taken, not which are alike")

@@ -113,7 +113,7 @@ class SRACL(ContrastiveSequential):
         rows = self.subsequences.row_at[batch.places[chosen]]
         items, lengths = self.subsequences.gather(rows)
         first, second = (
-            self.encoder.last(*self.substitute(items, lengths, generator)) for _ in range(2)
+            self.last_states(*self.substitute(items, lengths, generator)) for _ in range(2)
         )
         intra = paired_info_nce(first, second, config.temperature)
         has = (self.neighbours[rows] >= 0).any(1)
@@ -131,7 +131,7 @@ class SRACL(ContrastiveSequential):
         found = self.drawn_neighbours(rows, generator)
         present = found >= 0
         found = found.clamp(min=0)
-        states = self.encoder.last(*self.subsequences.gather(found.flatten()))
+        states = self.last_states(*self.subsequences.gather(found.flatten()))
         positive: Tensor = self.synthesis(
             self.meaning[rows],
             self.meaning[found],
