@@ -46,6 +46,9 @@ class Interactions:
     """float32 (N,)."""
     titles: np.ndarray | None = None
     """(num_items,) strings: what to call an item in front of people."""
+    texts: np.ndarray | None = None
+    """(num_items,) strings: what is known of an item in words, such as title and genres; ""
+    where nothing is."""
     name: str = "interactions"
     """Where the log came from."""
     user_features: Mapping[str, Feature] = field(default_factory=dict)
@@ -217,6 +220,7 @@ class Interactions:
             user_ids=self.user_ids[users.cpu().numpy()],
             item_ids=self.item_ids[kept_items],
             titles=None if self.titles is None else self.titles[kept_items],
+            texts=None if self.texts is None else self.texts[kept_items],
             user_features=_taken(self.user_features, torch.nonzero(users).flatten()),
             item_features=_taken(self.item_features, torch.nonzero(items).flatten()),
         )
@@ -253,6 +257,12 @@ class Interactions:
         named = [table.get(str(key), str(key)) for key in self.item_ids]
         return replace(self, titles=np.array(named, dtype=np.str_))
 
+    def with_texts(self, ids: np.ndarray, texts: np.ndarray) -> Interactions:
+        """The same log with item texts looked up by id; an item not listed has none."""
+        table = {str(key): str(text) for key, text in zip(ids, texts, strict=True)}
+        found = [table.get(str(key), "") for key in self.item_ids]
+        return replace(self, texts=np.array(found, dtype=np.str_))
+
     def to(self, device: torch.device | str) -> Interactions:
         """The same log with its tensors on `device`."""
         if self.device == torch.device(device):
@@ -268,7 +278,8 @@ class Interactions:
         )
 
     def content_hash(self) -> str:
-        """sha256 (hexadecimal) of ids, order, times and ratings; not of titles, features or name.
+        """sha256 (hexadecimal) of ids, order, times and ratings; not of titles, texts, features or
+        name.
 
         `recsys.data.features.describe_features` tells features apart.
         """

@@ -12,7 +12,13 @@ from graphcl.data.locate import locate
 from graphcl.errors import DataError, MissingDataError, unknown_name
 from recsys.data.interactions import Interactions
 from recsys.data.published import read_counted_lists, read_user_lists
-from recsys.data.readers import read_interactions, read_lines, read_recbole, read_table
+from recsys.data.readers import (
+    read_attributes,
+    read_interactions,
+    read_lines,
+    read_recbole,
+    read_table,
+)
 
 
 def load_interactions(
@@ -75,6 +81,8 @@ def _load_card(name: str, data_root: Path | None) -> Interactions:
         )
     elif card.format == "item-lists":
         log = read_lines(_ending(name, files, ".txt"))
+        attributes = _optional(files, ".json")
+        log = log if attributes is None else read_attributes(log, attributes)
     elif card.format == "user-lists":
         # The parts stand in place of times; without the split they mean nothing.
         log = replace(read_user_lists(files), times=None)

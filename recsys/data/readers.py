@@ -8,6 +8,7 @@ interactions are kept (see `Interactions`).
 from __future__ import annotations
 
 import csv
+import json
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -49,8 +50,9 @@ def read_recbole(
         path: the `.inter` file; it needs `user_id` and `item_id`, and may have `rating` and
             `timestamp` (or any other name in `COLUMN_NAMES`).
         item_path: an `.item` file; its first column with `title` or `name` in the header are
-            titles, the others features (`recsys.data.atomic.read_features`). By default the file
-            beside `path` with the ending `.item`, if it exists.
+            titles, all its columns together texts, and the others features
+            (`recsys.data.atomic.read_features`). By default the file beside `path` with the
+            ending `.item`, if it exists.
         columns: as in `read_table`, header names without their type.
         user_path: a `.user` file for features of the users, likewise.
 
@@ -95,7 +97,8 @@ def read_table(
         path: the file.
         columns: `{"user": header, "item": header, "rating": header, "time": header}` where the
             names cannot be guessed; `rating` and `time` may be left out.
-        title_path: a table of the items: an item column and a column `title` or `name`.
+        title_path: a table of the items: an item column, a column `title` or `name`, and any
+            others that describe them in words.
 
     Raises:
         MissingDataError: the file does not exist.
@@ -169,6 +172,33 @@ def read_lines(path: Path) -> Interactions:
     counts = [len(tokens) - 1 for tokens in lines if tokens]
     users = np.repeat(owners, counts) if len(owners) else owners
     return from_ids(pd.Series(users, dtype=str), pd.Series(items, dtype=str), name=str(path))
+
+
+def read_attributes(log: Interactions, path: Path) -> Interactions:
+    """The same log with texts from a JSON object `{"item": [attribute, ...], ...}`.
+
+    Attributes are whole numbers without a name (S3-Rec's files of Amazon categories and brands),
+    and become the words `attribute1`, `attribute2`, ...
+
+    Raises:
+        MissingDataError: the file does not exist.
+        DataError: it holds anything else.
+    """
+    try:
+        content = json.loads(read_text(path))
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"'{path}' is not valid JSON: {one_line(str(error))}") from None
+    listed = isinstance(content, dict) and all(
+        isinstance(numbers, list) and all(type(number) is int for number in numbers)
+        for numbers in content.values()
+    )
+    if not listed:
+        raise DataError(
+            f"'{path}' must be an object of lists of whole numbers "
+            f"(got {type(content).__name__} {str(content)[:60]!r})"
+        )
+    texts = [" ".join(f"attribute{number}" for number in numbers) for numbers in content.values()]
+    return log.with_texts(np.array(list(content)), np.array(texts, dtype=np.str_))
 
 
 def read_interactions(path: Path, columns: Mapping[str, str] | None = None) -> Interactions:
@@ -309,7 +339,8 @@ def _from_frame(
         if kind not in columns:
             return None
         found = frame[columns[kind]]
-        if isinstance(found, pd.DataFrame):
+        # pandas calls the second column of a name in a text file `name.1`.
+        if isinstance(found, pd.DataFrame) or f"{columns[kind]}.1" in frame.columns:
             raise DataError(f"'{path}' has several columns named '{columns[kind]}'; one is needed")
         return found
 
@@ -324,11 +355,14 @@ def _from_frame(
 
 
 def _add_titles(log: Interactions, items: pd.DataFrame) -> Interactions:
-    """Titles from a table of items; without a title column the log stays as it is."""
+    """Titles and texts from a table of items: one column, and all but the ids, in words."""
     key, title = _key_column(items, "item"), _title_column(items)
-    if title is None:
-        return log
-    return log.with_titles(items[key].str.strip().to_numpy(), items[title].to_numpy())
+    ids = items[key].str.strip().to_numpy()
+    others = [items[name].str.strip() for name in items.columns if name != key]
+    if others:
+        texts = [", ".join(filter(None, row)) for row in zip(*others, strict=True)]
+        log = log.with_texts(ids, np.array(texts, dtype=np.str_))
+    return log if title is None else log.with_titles(ids, items[title].to_numpy())
 
 
 def _key_column(frame: pd.DataFrame, kind: str) -> str:

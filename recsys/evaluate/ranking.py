@@ -99,7 +99,7 @@ class Ranking(RecommenderTask):
         return split_of(log, parts, {"name": chosen, **facts}, self.metric, known)
 
     def validate(self, method: Method, split: Split) -> dict[str, float]:
-        """Recall, NDCG, hit rate and precision at 5, 10, 20, 50, and the reciprocal rank."""
+        """Recall, NDCG, hit rate, precision and reciprocal rank at 5, 10, 20, 50, and `mrr`."""
         return mean_metrics(rank_users(cast(Recommender, method), split.validation, CUTOFFS))
 
     def test(self, method: Method, split: Split) -> dict[str, float]:

@@ -19,11 +19,14 @@ METHODS: dict[str, str] = {
     "featurecl": "recsys.methods.featurecl:FeatureCL",
     "sasrec": "recsys.methods.sasrec:SASRec",
     "gru4rec": "recsys.methods.gru4rec:GRU4Rec",
+    "bert4rec": "recsys.methods.bert4rec:BERT4Rec",
     "cl4srec": "recsys.methods.cl4srec:CL4SRec",
     "coserec": "recsys.methods.coserec:CoSeRec",
     "duorec": "recsys.methods.duorec:DuoRec",
     "iclrec": "recsys.methods.iclrec:ICLRec",
     "icsrec": "recsys.methods.icsrec:ICSRec",
+    "mclrec": "recsys.methods.mclrec:MCLRec",
+    "sracl": "recsys.methods.sracl:SRACL",
 }
 
 __all__ = ["METHODS"]

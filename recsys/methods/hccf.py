@@ -32,7 +32,7 @@ import torch
 from torch import Tensor, nn
 
 from graphcl.config import tunable
-from graphcl.kernels.spmm import spmm
+from graphcl.kernels.spmm import Matrix, spmm
 from graphcl.losses import InfoNCEAllNodes
 from recsys.data.batches import TripleBatch
 from recsys.data.interactions import Interactions
@@ -98,7 +98,7 @@ class HCCF(LightGCN):
         self, generator: torch.Generator | None = None
     ) -> tuple[Tensor, list[Tensor], list[Tensor]]:
         """E, and Z^(l) and G^(l) for l = 1 .. L; each (M + N, d). A generator thins them."""
-        adjacency = self.adjacency
+        adjacency: Matrix = self.adjacency
         if generator is not None:
             adjacency = self.drop_edges(self.config.dropout, generator)
         memberships = self.memberships(generator)
