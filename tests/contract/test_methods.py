@@ -6,6 +6,7 @@ import re
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from pydantic import ValidationError
@@ -15,6 +16,7 @@ from graphcl.app.settings import find_config
 from graphcl.config import configure
 from graphcl.errors import ConfigError, UnknownNameError
 from graphcl.methods.contract import Method
+from graphcl.report.snapshot import read_snapshot
 from graphcl.train.seeds import seed_everything
 from recsys.evaluate.recommender import RecommenderTask
 
@@ -124,7 +126,7 @@ def test_ten_epochs_lower_the_loss(name, task, tiny_data):
 
 
 @pytest.mark.parametrize(("name", "task"), SERVED)
-def test_embed_and_metrics(name, task, tiny_data):
+def test_embed_metrics_and_snapshot(name, task, tiny_data, tmp_path):
     method, split, task_object, _ = build(name, task, tiny_data)
     method.eval()
     embedding = method.embed(split.train)
@@ -134,7 +136,15 @@ def test_embed_and_metrics(name, task, tiny_data):
     metrics = task_object.test(method, split)
     assert all(0 <= value <= 1 for value in metrics.values())
     snapshot = task_object.snapshot(method, split)
-    assert len(snapshot["embedding"]) == len(snapshot["colour"])
+    np.savez(tmp_path / "snapshot.npz", **snapshot)
+    drawn = read_snapshot(tmp_path / "snapshot.npz")
+    assert len(drawn.embedding) == len(drawn.colour)
+    for values in (*drawn.histograms.values(), drawn.spectrum):
+        assert len(values)
+        assert np.isfinite(values).all()
+    if drawn.alignment is not None:
+        assert 0 <= drawn.alignment <= 4 + 1e-5
+        assert -8 <= drawn.uniformity <= 1e-5
 
 
 @pytest.mark.parametrize(("name", "task"), SERVED)
