@@ -10,11 +10,9 @@ import torch
 from torch import Tensor
 
 from graphcl.errors import DataError
-from graphcl.evaluate.contract import Sealed, Split, finite_embedding
+from graphcl.evaluate.contract import Sealed, Split
 from graphcl.evaluate.node_classification import NodeClassification, NodeTargets, fit_probe
 from graphcl.evaluate.probe import Array
-from graphcl.evaluate.snapshot import histogram_arrays, map_arrays
-from graphcl.methods.contract import Method
 
 MOST_HELD_OUT = 1000
 """Validation and test nodes of a random split, each, as HeCo has them."""
@@ -85,15 +83,6 @@ class HeterogeneousNodeClassification(NodeClassification):
         """Metrics of a probe on the evaluated nodes."""
         probe, z, y = fit_probe(embeddings, targets)
         return probability_metrics(y, probe.classes_, probe.predict_proba(z))
-
-    def snapshot(self, method: Method, split: Split) -> dict[str, np.ndarray]:
-        """Target nodes coloured by class; the views that other graphs are compared by are not
-        defined on a heterogeneous one."""
-        embedding = finite_embedding(method, split.train)
-        return {
-            **map_arrays(embedding, split.test.opened().labels, "class"),
-            **histogram_arrays(method),
-        }
 
 
 def unlabelled_heterogeneous(data: Any) -> Any:
