@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, cast
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -15,9 +14,7 @@ from graphcl.evaluate.contract import Sealed, Split
 from graphcl.methods.contract import Method
 from recsys.data import Interactions, load_interactions
 from recsys.data.cold_splits import Side, cold_split
-from recsys.evaluate.examples import example_lists
 from recsys.evaluate.full_ranking import Holdout, item_coverage, mean_metrics, rank_users
-from recsys.evaluate.items import item_snapshot
 from recsys.evaluate.ranking import (
     COVERAGE_CUTOFF,
     CUTOFFS,
@@ -34,10 +31,9 @@ APART = (10, 20)
 
 
 @dataclass(frozen=True)
-class ColdHoldout:
+class ColdHoldout(Holdout):
     """A holdout, and which items or users are cold in it."""
 
-    holdout: Holdout
     side: Side
     cold: Tensor
     """bool (num_items,) or (num_users,)."""
@@ -113,10 +109,14 @@ class ColdStart(Ranking):
             **rating_facts(log),
         }
         whole = split_of(log, dealt.parts, facts, self.metric, known)
+
+        def holdout(plain: Holdout, cold: Tensor) -> ColdHoldout:
+            return ColdHoldout(plain.history, plain.targets, cast(Side, side), cold)
+
         return Split(
             train=whole.train,
-            validation=ColdHoldout(whole.validation, cast(Side, side), dealt.validation_cold),
-            test=Sealed(ColdHoldout(whole.test.open(), cast(Side, side), dealt.test_cold)),
+            validation=holdout(whole.validation, dealt.validation_cold),
+            test=Sealed(holdout(whole.test.open(), dealt.test_cold)),
             dataset=whole.dataset,
             protocol=whole.protocol,
             extra=whole.extra,
@@ -134,18 +134,8 @@ class ColdStart(Ranking):
         """
         recommender, held = cast(Recommender, method), split.test.open()
         metrics = measure(recommender, held)
-        metrics[f"coverage@{COVERAGE_CUTOFF}"] = item_coverage(
-            recommender, held.holdout, COVERAGE_CUTOFF
-        )
+        metrics[f"coverage@{COVERAGE_CUTOFF}"] = item_coverage(recommender, held, COVERAGE_CUTOFF)
         return metrics
-
-    def snapshot(self, method: Method, split: Split) -> dict[str, np.ndarray]:
-        """As of `Ranking`, of the overall lists."""
-        recommender, holdout = cast(Recommender, method), split.test.opened().holdout
-        return {
-            **item_snapshot(recommender, split.train, holdout),
-            **example_lists(recommender, holdout),
-        }
 
 
 def measure(method: Recommender, held: ColdHoldout) -> dict[str, float]:
@@ -153,18 +143,18 @@ def measure(method: Recommender, held: ColdHoldout) -> dict[str, float]:
 
     Where a side has no target its metrics are left out.
     """
-    overall = rank_users(method, held.holdout, CUTOFFS)
+    overall = rank_users(method, held, CUTOFFS)
     metrics = mean_metrics(overall)
     for name, chosen in (("warm", ~held.cold), ("cold", held.cold)):
         if held.side == "users":
             found = {key: values[chosen[overall["user"]]] for key, values in overall.items()}
         else:
-            targets = held.holdout.targets
+            targets = held.targets
             targets = targets.select(chosen.to(targets.device)[targets.items.long()])
             found = {"user": torch.zeros(0)}
             if len(targets):
                 among = Among(method, chosen)
-                found = rank_users(among, Holdout(held.holdout.history, targets), APART)
+                found = rank_users(among, Holdout(held.history, targets), APART)
         if len(found["user"]):
             apart = mean_metrics(found)
             metrics |= {

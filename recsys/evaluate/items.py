@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from graphcl.config import fingerprint
 from graphcl.diagnostics import alignment
 from graphcl.errors import DataError
 from graphcl.evaluate.snapshot import (
@@ -25,10 +26,12 @@ from recsys.methods.contract import Recommender
 
 def describe(log: Interactions) -> dict[str, Any]:
     """Name, content hash and size of a log and its features, for `result.json`."""
+    sides = {"users": log.user_features, "items": log.item_features}
     features = {
-        kind: describe_features(found)
-        for kind, found in (("user", log.user_features), ("item", log.item_features))
-        if found
+        "features": "; ".join(
+            f"{side}: {', '.join(found)}" for side, found in sides.items() if found
+        ),
+        "features_hash": fingerprint([describe_features(found) for found in sides.values()]),
     }
     return {
         "name": log.name,
@@ -36,7 +39,7 @@ def describe(log: Interactions) -> dict[str, Any]:
         "users": log.num_users,
         "items": log.num_items,
         "interactions": len(log),
-        **({"features": features} if features else {}),
+        **(features if any(sides.values()) else {}),
     }
 
 

@@ -34,7 +34,7 @@ def test_metrics_are_those_of_loops(tiny_log: Path, protocol: str) -> None:
     method = Noise(None, split.train)
     held = split.validation
     found = task.validate(method, split)
-    history, targets = held.holdout.history, held.holdout.targets
+    history, targets = held.history, held.targets
     scores = method.score(torch.arange(history.num_users), history)
     overall, apart = [], {"warm": [], "cold": []}
     for user in range(history.num_users):
