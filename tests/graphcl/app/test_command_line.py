@@ -399,4 +399,4 @@ def test_nested_settings_from_the_command_line(command, tiny_graph, tmp_path):
     refused(command("run", "two-view", tiny_graph, "--set", "view_1.DropEdge=0.5"), "DropEdges")
     refused(command("run", "two-view", tiny_graph, "--set", "los.InfoNCE=1"), "loss")
     refused(command("run", "grace", tiny_graph, "--set", "epochs.all=1"), "epochs")
-    refused(command("run", "pot", tiny_graph, "--set", "host=gac"), "host of pot", "gca")
+    refused(command("run", "pot", tiny_graph, "--set", "host=gcaa"), "host of pot", "'gca'")
