@@ -11,6 +11,7 @@ import torch
 
 from recsys.data import from_dataframe
 from recsys.methods.lightgcn import LightGCN
+from recsys.recommend import Recommendations
 
 
 def made_up_log() -> pd.DataFrame:
@@ -36,12 +37,10 @@ def main() -> None:
             method.loss(batch, generator)["total"].backward()
             optimizer.step()
 
-    users = torch.tensor([0, log.num_users - 1])
-    scores = method.score(users, log)
-    for row, user in enumerate(users.tolist()):
-        scores[row, log.history(user).long()] = -torch.inf
-        best = scores[row].topk(3).indices.tolist()
-        print(f"{log.user_ids[user]}: {', '.join(log.item_ids[item] for item in best)}")
+    lists = Recommendations(method, log)
+    print(lists.for_users(["crime reader 0", "poetry reader 9"], k=3))
+    print(lists.for_newcomers([["crime book 1", "crime book 7"]], k=3))
+    print(lists.similar_items(["poetry book 3"], k=3))
 
 
 if __name__ == "__main__":

@@ -5,7 +5,10 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +34,7 @@ def write_bytes(path: Path, content: bytes) -> None:
         temporary = None
         _sync_folder(path.parent)
     except OSError as error:
-        raise OutputError(f"cannot write '{path}': {error.strerror or error}") from None
+        raise _unwritable(path, error) from None
     finally:
         if temporary is not None and os.path.exists(temporary):
             os.unlink(temporary)
@@ -45,6 +48,46 @@ def write_text(path: Path, content: str) -> None:
 def write_json(path: Path, content: Any) -> None:
     """`write_bytes` for JSON, indented, with a newline at the end."""
     write_text(path, json.dumps(content, indent=2, allow_nan=False) + "\n")
+
+
+@contextmanager
+def new_folder(path: Path) -> Iterator[Path]:
+    """A temporary folder beside `path`, which becomes `path` when the block ends well.
+
+    When it does not, nothing of it is left. Files are to be written with the functions above,
+    which sync them.
+
+    Raises:
+        OutputError: `path` is there and not an empty folder, or cannot be written.
+    """
+    if path.is_dir() and not path.is_symlink():
+        if any(path.iterdir()):
+            raise OutputError(f"the folder '{path}' is not empty; give another one")
+    elif os.path.lexists(path):
+        raise OutputError(f"'{path}' is there already and is not a folder; give another one")
+    temporary: str | None = None
+    try:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            temporary = tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.")
+        except OSError as error:
+            raise _unwritable(path, error) from None
+        yield Path(temporary)
+        try:
+            os.chmod(temporary, 0o777 & ~_umask())
+            _sync_folder(Path(temporary))
+            os.rename(temporary, path)  # onto an empty folder it replaces that
+            temporary = None
+            _sync_folder(path.parent)
+        except OSError as error:
+            raise _unwritable(path, error) from None
+    finally:
+        if temporary is not None:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _unwritable(path: Path, error: OSError) -> OutputError:
+    return OutputError(f"cannot write '{path}': {error.strerror or error}")
 
 
 def _sync_folder(folder: Path) -> None:

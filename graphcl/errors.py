@@ -55,6 +55,10 @@ class OutputError(GraphclError, OSError):
     """An output folder cannot be written, or holds something that would be overwritten."""
 
 
+class ProcessError(GraphclError, RuntimeError):
+    """Another process of the same run stopped or cannot be reached."""
+
+
 class SealedError(GraphclError, RuntimeError):
     """The test split was opened a second time."""
 

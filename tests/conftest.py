@@ -99,13 +99,37 @@ def tiny_log(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def tiny_data(tiny_graph: Path, tiny_heterogeneous: Path, tiny_log: Path) -> dict[str, Path]:
+def tiny_features(tmp_path_factory: pytest.TempPathFactory, tiny_log: Path) -> Path:
+    """The tiny log as RecBole's atomic files, with features that tell the groups apart."""
+    import torch
+
+    from recsys.data import Labels, Numbers, read_table, write_recbole
+
+    log = read_table(tiny_log)
+    generator = torch.Generator().manual_seed(0)
+    groups = [int(str(name)[1:]) for name in (*log.user_ids, *log.item_ids)]
+    users, items = groups[: log.num_users], groups[log.num_users :]
+    centre = torch.tensor(items)[:, None] < 15
+    image = torch.randn(len(items), 4, generator=generator) + 3 * centre
+    genres = Labels.from_lists([["all", "crime" if i < 15 else "verse"] for i in items])
+    kinds = Labels.from_lists([["even" if u % 2 == 0 else "odd"] for u in users])
+    log = log.with_features({"kind": kinds}, {"image": Numbers(image), "genre": genres})
+    folder = tmp_path_factory.mktemp("tiny") / "features"
+    write_recbole(log, folder, "tiny")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_data(
+    tiny_graph: Path, tiny_heterogeneous: Path, tiny_log: Path, tiny_features: Path
+) -> dict[str, Path]:
     """The tiny data set of each task; a new task adds its line here."""
     return {
         "clustering": tiny_graph,
         "heterogeneous-node-classification": tiny_heterogeneous,
         "node-classification": tiny_graph,
         "link-prediction": tiny_graph,
-        "ranking": tiny_log,
+        "ranking": tiny_features,
+        "cold-start": tiny_features,
         "next-item": tiny_log,
     }

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import importlib.util
 import re
+import shlex
 from pathlib import Path
 
+import pytest
+
 from graphcl.app.catalogue import method_table
-from graphcl.data import card_names
+from graphcl.app.main import main
+from graphcl.data import cache_folder, card_names, load_card
+from graphcl.data.locate import find_file, resolve_data_root
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -37,6 +42,33 @@ def test_linked_files_exist():
         assert (ROOT / link).exists(), link
 
 
+def python_blocks() -> list[str]:
+    return re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+
+
+@pytest.mark.real_data
+def test_export_and_recommend_work_as_written(tmp_path, monkeypatch, capsys):
+    card, places = load_card("ml-100k"), (resolve_data_root(), cache_folder())
+    needed = [file for file in card.files if file.name.endswith((".inter", ".item"))]
+    if not all(find_file(card, file, *places) for file in needed):
+        pytest.skip("ml-100k is not on this machine: `graphcl data fetch ml-100k` brings it")
+    monkeypatch.chdir(tmp_path)
+    passage = README.partition("### Export and recommend")[2].partition("### ")[0]
+    commands = re.findall(r"^graphcl .*", passage, flags=re.MULTILINE)
+    assert [shlex.split(line)[1] for line in commands] == ["run", *["recommend"] * 3, "export"]
+    for line in commands:
+        # Trained for a moment only; what is written and printed does not depend on it.
+        quick = " --set epochs=1" if line.startswith("graphcl run") else ""
+        monkeypatch.setattr("sys.argv", shlex.split(line + quick, comments=True))
+        with pytest.raises(SystemExit) as stop:
+            main()
+        assert not stop.value.code, capsys.readouterr().err
+    (block,) = [block for block in python_blocks() if "load_run" in block]
+    names: dict = {}
+    exec(compile(block, "README.md", "exec"), names)
+    assert names["table"]["rank"].tolist() == list(range(1, 11))
+
+
 def test_python_blocks_run_as_written():
     import torch
     from torch_geometric.data import Data
@@ -51,7 +83,7 @@ def test_python_blocks_run_as_written():
         "z1": torch.randn(30, 4, generator=generator),
         "z2": torch.randn(30, 4, generator=generator),
     }
-    blocks = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+    blocks = [block for block in python_blocks() if "load_run" not in block]
     assert len(blocks) >= 2
     for block in blocks:
         exec(compile(block, "README.md", "exec"), names)

@@ -47,4 +47,6 @@ def command_line() -> str:
     """The command as typed, with the program's folder cut off."""
     import shlex
 
-    return shlex.join([os.path.basename(sys.argv[0]), *sys.argv[1:]])
+    name = os.path.basename(sys.argv[0])
+    # What `python -m graphcl` calls itself.
+    return shlex.join(["graphcl" if name == "__main__.py" else name, *sys.argv[1:]])

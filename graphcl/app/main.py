@@ -25,6 +25,15 @@ DataRoot = Annotated[
     Path | None,
     typer.Option("--data-root", help="Folder that holds data sets; default $GRAPHCL_DATA."),
 ]
+Track = Annotated[
+    list[str] | None,
+    typer.Option(metavar="SERVICE", help="Log to tensorboard, mlflow or wandb too. Repeatable."),
+]
+
+MovedDataset = Annotated[
+    str | None,
+    typer.Option("--dataset", help="Name or path, where the data set is not where it was."),
+]
 
 
 @app.callback()
@@ -55,6 +64,7 @@ def run(
     checkpoint_seconds: Annotated[
         float, typer.Option(min=0, help="Seconds between two checkpoints.")
     ] = 10.0,
+    track: Track = None,
     data_root: DataRoot = None,
     user_col: Annotated[
         str | None, typer.Option("--user-col", help="The user column of a table of your own.")
@@ -71,33 +81,42 @@ def run(
     from rich.console import Console
 
     from graphcl.app.settings import specify
+    from graphcl.train.processes import joined
 
-    specification = specify(
-        method, dataset, task=task, protocol=protocol, config=config,
-        overrides=settings or (), seeds=seeds,
-        columns={"user": user_col, "item": item_col, "time": time_col, "rating": rating_col},
-    )  # fmt: skip
+    with joined() as processes:
+        specification = specify(
+            method, dataset, task=task, protocol=protocol, config=config,
+            overrides=settings or (), seeds=seeds,
+            columns={"user": user_col, "item": item_col, "time": time_col, "rating": rating_col},
+        )  # fmt: skip
 
-    from graphcl.app.folder import RunFolder, choose_folder
-    from graphcl.app.progress import ProgressDisplay
-    from graphcl.app.run import run as run_specification
-    from graphcl.app.tables import print_comparison
+        from graphcl.app.folder import RunFolder, choose_folder
+        from graphcl.app.progress import ProgressDisplay
+        from graphcl.app.run import run as run_specification
+        from graphcl.app.tables import print_comparison
+        from graphcl.app.tracking import tracking
 
-    console = Console()
-    folder = RunFolder(out or choose_folder(method, dataset, resume))
-    if specification.settings_file and not config:
-        console.print(f"settings: {specification.settings_file}", highlight=False)
-    run_specification(
-        specification,
-        folder,
-        ProgressDisplay(console, f"{method} on {Path(dataset).name}"),
-        resume=resume,
-        data_root=data_root,
-        save_embeddings=embeddings,
-        checkpoint_seconds=checkpoint_seconds,
-    )
-    print_comparison(console, [folder.path])
-    console.print(f"result: {folder.result}", highlight=False)
+        services = tracking(track or (), _warn)
+        console = Console(quiet=not processes.first)
+        folder = RunFolder(
+            processes.from_first(lambda: out or choose_folder(method, dataset, resume))
+        )
+        if specification.settings_file and not config:
+            console.print(f"settings: {specification.settings_file}", highlight=False)
+        run_specification(
+            specification,
+            folder,
+            ProgressDisplay(console, f"{method} on {Path(dataset).name}"),
+            resume=resume,
+            data_root=data_root,
+            save_embeddings=embeddings,
+            checkpoint_seconds=checkpoint_seconds,
+            tracking=services,
+            processes=processes,
+        )
+        if processes.first:
+            print_comparison(console, [folder.path])
+            console.print(f"result: {folder.result}", highlight=False)
 
 
 @app.command()
@@ -147,19 +166,22 @@ def tune(
     test: Annotated[
         bool, typer.Option("--test/--no-test", help="Test the chosen settings once, at the end.")
     ] = True,
+    track: Track = None,
     data_root: DataRoot = None,
 ) -> None:
     """Search METHOD's settings on DATASET by validation, then test the chosen ones once.
 
     The same command, given again or on another machine, joins the study or goes on with it.
     """
+    from graphcl.app.tracking import tracking
     from graphcl.app.tuning import tune as tune_method
 
     tune_method(
         method, dataset, task=task, protocol=protocol, config=config, overrides=settings or (),
         search=search or (), trials=trials, timeout=timeout, seeds=seeds, study=study,
         storage=storage, out=out, warmup=warmup, sampler_seed=sampler_seed,
-        heartbeat=heartbeat, test=test, data_root=data_root,
+        heartbeat=heartbeat, test=test, services=tracking(track or (), _warn),
+        data_root=data_root,
     )  # fmt: skip
 
 
@@ -187,7 +209,9 @@ def show(
 
 @app.command()
 def report(
-    runs: Annotated[list[Path], typer.Argument(help="Run folders.")],
+    runs: Annotated[
+        list[Path], typer.Argument(help="Run folders, and OUT folders of `graphcl tune`.")
+    ],
     out: Annotated[Path, typer.Option("-o", "--out", help="The page to write.")] = Path(
         "report.html"
     ),
@@ -201,6 +225,69 @@ def report(
     console = Console()
     print_comparison(console, runs)
     console.print(f"report: {write_report(runs, out)}", highlight=False)
+
+
+@app.command()
+def export(
+    run: Annotated[Path, typer.Argument(help="The folder of a finished run.")],
+    out: Annotated[
+        Path | None, typer.Option("-o", "--out", help="A new folder; default exports/RUN.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Default: the run's first.")] = None,
+    formats: Annotated[
+        list[str] | None,
+        typer.Option("--format", help="Of the vectors: parquet, npz or both (default)."),
+    ] = None,
+    index: Annotated[
+        bool | None,
+        typer.Option(
+            "--faiss/--no-faiss", help="Index of the items; default: where faiss is installed."
+        ),
+    ] = None,
+    encoder: Annotated[
+        bool, typer.Option("--encoder/--no-encoder", help="The encoder by torch.export.")
+    ] = True,
+    dataset: MovedDataset = None,
+    data_root: DataRoot = None,
+) -> None:
+    """Write vectors with your own ids, weights, encoder, index and a model card of RUN."""
+    from graphcl.app.serving import print_export
+
+    print_export(
+        run, out, seed=seed, formats=formats or ("both",), index=index, encoder=encoder,
+        dataset=dataset, data_root=data_root,
+    )  # fmt: skip
+
+
+@app.command()
+def recommend(
+    run: Annotated[Path, typer.Argument(help="The folder of a finished run, or an export of one.")],
+    users: Annotated[
+        list[str] | None, typer.Option("--user", help="An id of the data set. Repeatable.")
+    ] = None,
+    history: Annotated[
+        str | None,
+        typer.Option(help='For a newcomer: "id,id,...", oldest first; quote an id with a comma.'),
+    ] = None,
+    similar_to: Annotated[
+        list[str] | None, typer.Option("--similar-to", help="An item id or title. Repeatable.")
+    ] = None,
+    k: Annotated[int, typer.Option("-k", help="Items a list.")] = 10,
+    keep_seen: Annotated[
+        bool, typer.Option("--keep-seen", help="Recommend what was taken already, too.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, one object a row.")] = False,
+    seed: Annotated[int | None, typer.Option(help="Default: the run's first.")] = None,
+    dataset: MovedDataset = None,
+    data_root: DataRoot = None,
+) -> None:
+    """Recommend items: to a user, to a newcomer with a history, or by likeness to an item."""
+    from graphcl.app.serving import print_recommendations
+
+    print_recommendations(
+        run, users=users or (), history=history, similar_to=similar_to or (), k=k,
+        keep_seen=keep_seen, as_json=as_json, seed=seed, dataset=dataset, data_root=data_root,
+    )  # fmt: skip
 
 
 @data_app.command("list")
@@ -262,6 +349,10 @@ def main() -> None:
     if code == INTERRUPTED:
         typer.secho("stopped; the same command continues it (a run with --resume)", err=True)
     sys.exit(code)
+
+
+def _warn(sentence: str) -> None:
+    typer.secho(f"warning: {sentence}", err=True, fg="yellow")
 
 
 def _interrupt(number: int, frame: object) -> None:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Mapping
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from graphcl.methods.contract import Method
-from graphcl.train.loop import Listener
-from graphcl.train.loop import Progress as TrainingProgress
+from graphcl.train.sinks.contract import Record, Sink
 
 
 class ProgressDisplay:
@@ -20,26 +18,61 @@ class ProgressDisplay:
         self.console = console
         self.title = title
 
-    @contextmanager
-    def seed(self, seed: int, method: Method) -> Iterator[Listener]:
-        """Show the training of one seed; yields the listener to give to the trainer."""
-        columns = (
-            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
-            TextColumn("{task.fields[state]}"), TimeRemainingColumn(),
-        )  # fmt: skip
-        # rich draws nothing when the output is not a terminal.
-        with Progress(*columns, console=self.console, transient=True) as bar:
-            task = bar.add_task(f"{self.title} seed {seed}", total=method.config.epochs, state="")
+    def seed(self, seed: int, epochs: int, metric: str, before: Mapping[str, Any]) -> Sink:
+        """A sink that shows the training of one seed; on a terminal only.
 
-            def listener(progress: TrainingProgress, losses: dict[str, float]) -> None:
-                state = f"loss {losses['total']:.4f}"
-                if progress.best_value is not None:
-                    state += f"  best {progress.best_value:.4f} at {progress.best_epoch}"
-                bar.update(task, completed=progress.epoch, state=state)
+        Args:
+            seed: the seed.
+            epochs: how many there will be at most.
+            metric: the validation metric that selects.
+            before: the `progress` of the checkpoint that it goes on from; {} at the start.
+        """
+        if not self.console.is_terminal:
+            return Sink()
+        return _Bar(self.console, f"{self.title} seed {seed}", epochs, metric, before)
 
-            yield listener
+    def tell_idle(self, method: str, idle: int, count: int) -> None:
+        """One line about processes that have no seed to train."""
+        self.console.print(
+            f"{idle} of {count} processes have nothing to do: {method} divides its seeds among "
+            "processes, not its batches",
+            highlight=False,
+        )
 
     def finish_seed(self, seed: int, metric: str, value: float, seconds: float) -> None:
         """One line per finished seed."""
         line = f"{self.title} seed {seed}: test {metric} {value:.4f} after {seconds:.0f} s"
         self.console.print(line, highlight=False)
+
+
+class _Bar(Sink):
+    def __init__(
+        self, console: Console, title: str, epochs: int, metric: str, before: Mapping[str, Any]
+    ) -> None:
+        columns = (
+            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
+            TextColumn("{task.fields[state]}"), TimeRemainingColumn(),
+        )  # fmt: skip
+        self._metric = metric
+        self._best: tuple[float, int] | None = None
+        if before.get("best_value") is not None:
+            self._best = before["best_value"], before["best_epoch"]
+        self._progress = Progress(*columns, console=console, transient=True)
+        self._task = self._progress.add_task(
+            title, total=epochs, completed=before.get("epoch", 0), state=""
+        )
+        self._progress.start()
+
+    def write(self, record: Record) -> None:
+        """Move on by an epoch, or remember the best."""
+        if record.get("best"):
+            self._best = record["validation"][self._metric], record["epoch"]
+        if "loss" in record:
+            state = f"loss {record['loss']['total']:.4f}"
+            if self._best is not None:
+                state += f"  best {self._best[0]:.4f} at {self._best[1]}"
+            self._progress.update(self._task, completed=record["epoch"], state=state)
+
+    def close(self, failed: bool) -> None:
+        """Take the bar away."""
+        self._progress.stop()

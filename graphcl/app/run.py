@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,15 +19,18 @@ from graphcl.app.environment import command_line, peak_memory_bytes, threads, ve
 from graphcl.app.folder import RunFolder
 from graphcl.app.progress import ProgressDisplay
 from graphcl.app.settings import RunSpecification
+from graphcl.app.tracking import Tracking, tracked_run
 from graphcl.atomic import write_json
 from graphcl.config import fingerprint as fingerprint_of
 from graphcl.errors import ConfigError
 from graphcl.evaluate.contract import Split
 from graphcl.methods.contract import Method
-from graphcl.train.checkpoint import CheckpointFolder
-from graphcl.train.log import RunLog, rewind
+from graphcl.train.checkpoint import Checkpoint, CheckpointFolder
+from graphcl.train.log import RunLog, rewind, seed_records
 from graphcl.train.loop import Trainer
+from graphcl.train.processes import Processes
 from graphcl.train.seeds import seed_everything
+from graphcl.train.sinks.contract import Sink, Sinks
 
 Metrics = dict[str, float]
 
@@ -40,24 +44,31 @@ def run(
     data_root: Path | None = None,
     save_embeddings: bool = False,
     checkpoint_seconds: float = 10.0,
+    tracking: Tracking | None = None,
+    processes: Processes | None = None,
 ) -> dict[str, Any]:
     """Run all seeds of `specification` in `folder` and return what `result.json` holds.
+
+    Several `processes` train each seed together where the method divides its batches, and
+    divide the seeds otherwise. `tracking` is told of every seed.
 
     Raises:
         GraphclError: anything a user can cause; finished seeds and checkpoints are kept.
     """
+    processes = processes or Processes()
     if resume:
         # Seeds that are there already stay part of the run.
-        seeds = dict.fromkeys([*folder.stored_seeds(), *specification.seeds])
+        stored = processes.from_first(folder.stored_seeds)
+        seeds = dict.fromkeys([*stored, *specification.seeds])
         specification = replace(specification, seeds=tuple(seeds))
     # Data first: a mistake there must not leave a run folder behind.
     split = _load(specification, specification.seeds[0], data_root)
-    with folder.locked():
-        folder.open(specification.as_dict(), resume)
+    with folder.locked() if processes.first else nullcontext():
         return _run_seeds(
             specification, split, folder, display,
             resume=resume, data_root=data_root, save_embeddings=save_embeddings,
-            checkpoint_seconds=checkpoint_seconds,
+            checkpoint_seconds=checkpoint_seconds, tracking=tracking or Tracking(),
+            processes=processes,
         )  # fmt: skip
 
 
@@ -71,37 +82,68 @@ def _run_seeds(
     data_root: Path | None,
     save_embeddings: bool,
     checkpoint_seconds: float,
+    tracking: Tracking,
+    processes: Processes,
 ) -> dict[str, Any]:
     started = datetime.now(UTC).isoformat(timespec="seconds")
-    records: list[dict[str, Any]] = []
-    baselines: dict[str, list[Metrics]] = {name: [] for name in _baselines(specification)}
-    for position, seed in enumerate(specification.seeds):
-        fingerprint = _fingerprint(specification, split, seed)
-        record = folder.finished_seed(seed, fingerprint) if resume else None
-        if record and save_embeddings and position == 0:
-            raise ConfigError(
-                "--embeddings saves the first seed's, which is finished; give another --out"
-            )
-        if record is None:
-            if position:
-                split = _load(specification, seed, data_root)
-            record = _run_seed(
-                specification, split, seed, folder, display,
-                fingerprint=fingerprint, resume=resume, checkpoint_seconds=checkpoint_seconds,
-                snapshot=position == 0, save_embeddings=save_embeddings and position == 0,
-            )  # fmt: skip
-            for name in baselines:
-                split = _load(specification, seed, data_root)
-                record["baselines"][name] = _run_baseline(name, specification, split, seed)
-            folder.finish_seed(seed, record)
-        records.append(record)
-        for name in baselines:
-            baselines[name].append(record["baselines"][name])
-        metric = specification.task.metric
+    seeds, metric = specification.seeds, specification.task.metric
+    fingerprints = {seed: _fingerprint(specification, split, seed) for seed in seeds}
+    records = processes.from_first(lambda: _open(specification, folder, fingerprints, resume))
+    if seeds[0] in records and save_embeddings:
+        raise ConfigError(
+            "--embeddings saves the first seed's, which is finished; give another --out"
+        )
+    for seed, record in records.items():
         display.finish_seed(seed, metric, record["metrics"][metric], record["seconds"])
-    result = _result(specification, split, records, baselines, started)
-    write_json(folder.result, result)
+    team, own = processes, [seed for seed in seeds if seed not in records]
+    if not specification.method_class.divides_batches:
+        if 0 < len(own) < processes.count:
+            display.tell_idle(specification.method, processes.count - len(own), processes.count)
+        team, own = Processes(), own[processes.rank :: processes.count]
+    for seed in own:
+        if seed != seeds[0]:
+            split = _load(specification, seed, data_root)
+        record = _run_seed(
+            specification, split, seed, folder, display,
+            fingerprint=fingerprints[seed], resume=resume, checkpoint_seconds=checkpoint_seconds,
+            snapshot=seed == seeds[0], save_embeddings=save_embeddings and seed == seeds[0],
+            tracking=tracking, team=team, data_root=data_root,
+        )  # fmt: skip
+        records[seed] = record
+        display.finish_seed(seed, metric, record["metrics"][metric], record["seconds"])
+    for part in processes.gather(records):
+        for seed in part.keys() - records.keys():
+            records[seed] = record = part[seed]
+            display.finish_seed(seed, metric, record["metrics"][metric], record["seconds"])
+    result = _result(specification, split, [records[seed] for seed in seeds], started, processes)
+    if processes.first:
+        write_json(folder.result, result)
     return result
+
+
+def _open(
+    specification: RunSpecification,
+    folder: RunFolder,
+    fingerprints: Mapping[int, str],
+    resume: bool,
+) -> dict[int, dict[str, Any]]:
+    """Start the run, or take it up where it was; the records of the seeds that are finished."""
+    folder.open(specification.as_dict(), resume)
+    if not resume:
+        return {}
+    records = {}
+    for seed, fingerprint in fingerprints.items():
+        record = folder.finished_seed(seed, fingerprint)
+        if record:
+            records[seed] = record
+        else:
+            # Before anybody writes: seeds that are divided among processes share the log.
+            rewind(folder.log, seed, _epoch(folder.checkpoints(seed).load_last(fingerprint)))
+    return records
+
+
+def _epoch(checkpoint: Checkpoint | None) -> int:
+    return checkpoint.state["progress"]["epoch"] if checkpoint else 0
 
 
 def _load(specification: RunSpecification, seed: int, data_root: Path | None) -> Split:
@@ -133,7 +175,11 @@ def _run_seed(
     checkpoint_seconds: float,
     snapshot: bool,
     save_embeddings: bool,
+    tracking: Tracking,
+    team: Processes,
+    data_root: Path | None,
 ) -> dict[str, Any]:
+    """Train and test one seed, with everything that the run keeps of it."""
     clock, seconds_before = time.perf_counter(), 0.0
     generator = seed_everything(seed)
     method = _make(specification.method_class, specification.settings, specification, split)
@@ -141,37 +187,68 @@ def _run_seed(
         "seed": seed, "fingerprint": fingerprint,
         "epochs": 0, "best_epoch": None, "validation": {},
     }  # fmt: skip
-    if method.trainable:
-        checkpoints = folder.checkpoints(seed)
-        checkpoint = checkpoints.load_last(fingerprint) if resume else None
-        if checkpoint:
-            seconds_before = checkpoint.state["progress"]["seconds"]
-        rewind(folder.log, seed, checkpoint.state["progress"]["epoch"] if checkpoint else 0)
-        with RunLog(folder.log) as log, display.seed(seed, method) as listener:
+    checkpoints, checkpoint = folder.checkpoints(seed), None
+    if resume and method.trainable:
+        checkpoint = team.from_first(lambda: checkpoints.load_last(fingerprint))
+    before = checkpoint.state["progress"] if checkpoint else {}
+    seconds_before = before.get("seconds", 0.0)
+    opening = time.perf_counter()
+    with _sinks(specification, split, seed, folder, display, before, tracking, team) as log:
+        clock += time.perf_counter() - opening  # a service's own time is not the training's
+        if method.trainable:
             trainer = Trainer(
                 method, specification.task, split,
                 seed=seed, generator=generator, folder=checkpoints, log=log,
                 fingerprint=fingerprint,
-                checkpoint_seconds=checkpoint_seconds, listener=listener,
+                checkpoint_seconds=checkpoint_seconds, processes=team,
             )  # fmt: skip
             if checkpoint:
                 trainer.resume(checkpoint)
             progress = trainer.fit()
-        record |= {
-            "epochs": progress.epoch,
-            "best_epoch": progress.best_epoch,
-            "validation": progress.best_metrics,
-        }
-    method.eval()
-    record["metrics"] = specification.task.test(method, split)
-    if snapshot:
-        folder.write_snapshot(specification.task.snapshot(method, split))
-    if save_embeddings:
-        folder.write_embeddings(method.embed(split.train).numpy(force=True))
+            record |= {
+                "epochs": progress.epoch,
+                "best_epoch": progress.best_epoch,
+                "validation": progress.best_metrics,
+            }
+        method.eval()
+        # The others wait here while the first process tests.
+        record["metrics"] = team.from_first(lambda: specification.task.test(method, split))
+        log.write({"seed": seed, "epoch": record["epochs"], "test": record["metrics"]})
     record["parameters"] = sum(parameter.numel() for parameter in method.parameters())
     record["seconds"] = round(seconds_before + time.perf_counter() - clock, 2)
-    record["baselines"] = {}
-    return record
+    if team.first:
+        if snapshot:
+            folder.write_snapshot(specification.task.snapshot(method, split))
+        if save_embeddings:
+            folder.write_embeddings(method.embed(split.train).numpy(force=True))
+        record["baselines"] = {
+            name: _run_baseline(name, specification, _load(specification, seed, data_root), seed)
+            for name in _baselines(specification)
+        }
+        folder.finish_seed(seed, record)
+    return team.from_first(lambda: record)
+
+
+def _sinks(
+    specification: RunSpecification,
+    split: Split,
+    seed: int,
+    folder: RunFolder,
+    display: ProgressDisplay,
+    before: Mapping[str, Any],
+    tracking: Tracking,
+    team: Processes,
+) -> Sink:
+    """Where the records of a seed go: the log first, for it must not miss any."""
+    if not team.first:
+        return Sink()
+    log = RunLog(folder.log)
+    services = tracking.seed(tracked_run(specification, split, seed, folder.path))
+    if before and services:
+        for record in seed_records(folder.log, seed):
+            Sinks(*services).write(record)
+    epochs, metric = specification.settings.epochs, specification.task.metric
+    return Sinks(log, *services, display.seed(seed, epochs, metric, before))
 
 
 def _make(
@@ -206,8 +283,8 @@ def _result(
     specification: RunSpecification,
     split: Split,
     records: Sequence[dict[str, Any]],
-    baselines: dict[str, list[Metrics]],
     started: str,
+    processes: Processes,
 ) -> dict[str, Any]:
     seeds = [record["seed"] for record in records]
     return {
@@ -221,8 +298,11 @@ def _result(
         "metrics": summarise([record["metrics"] for record in records]),
         "validation": summarise([record["validation"] for record in records]),
         "baselines": {
-            name: {"metrics": summarise(values), "seeds": seeds}
-            for name, values in baselines.items()
+            name: {
+                "metrics": summarise([record["baselines"][name] for record in records]),
+                "seeds": seeds,
+            }
+            for name in _baselines(specification)
         },
         "seeds": seeds,
         "epochs": [record["epochs"] for record in records],
@@ -232,6 +312,7 @@ def _result(
         "seconds": round(sum(record["seconds"] for record in records), 2),
         "peak_memory_bytes": peak_memory_bytes(),
         "threads": threads(),
+        "processes": processes.count,
         "versions": versions(),
         "command": command_line(),
         "started": started,

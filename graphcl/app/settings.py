@@ -68,6 +68,47 @@ class RunSpecification:
         }
 
 
+class StoredRun(Config):
+    """The keys of the `config.yaml` of a run."""
+
+    method: str
+    dataset: str
+    columns: dict[str, str] = Field(default_factory=dict)
+    task: str
+    protocol: str
+    seeds: list[int]
+    settings: dict[str, Any]
+
+
+def stored_specification(path: Path) -> tuple[RunSpecification, dict[str, Any]]:
+    """What the `config.yaml` at `path` specifies, and its content as it stands.
+
+    Raises:
+        ConfigError: it cannot be read, or names what is not installed or not possible.
+    """
+    content = read_yaml(path)
+    try:
+        stored = configure(StoredRun, content)
+        method_class = load_class("method", stored.method, method_table())
+        task = load_class("task", stored.task, task_table())()
+        if stored.task not in method_class.tasks:
+            raise ConfigError(f"{stored.method} does not serve the task '{stored.task}'")
+        specification = RunSpecification(
+            method=stored.method,
+            method_class=method_class,
+            dataset=stored.dataset,
+            task=task,
+            protocol=task.resolve_protocol(stored.protocol, stored.dataset),
+            seeds=_seed_list(stored.seeds),
+            settings=configure(method_class.Config, stored.settings),
+            settings_file=path,
+            columns=_named_columns(task, stored.columns),
+        )
+    except ConfigError as error:
+        raise ConfigError(f"'{path}' is not the config of a run: {error}") from None
+    return specification, content
+
+
 def specify(
     method: str,
     dataset: str,
@@ -121,7 +162,7 @@ def specify(
         method_class=method_class,
         dataset=_absolute(dataset),
         task=task_object,
-        protocol=task_object.resolve_protocol(protocol),
+        protocol=task_object.resolve_protocol(protocol, dataset),
         seeds=_seed_list(seeds_wanted),
         settings=configure(method_class.Config, settings),
         settings_file=found,

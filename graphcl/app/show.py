@@ -54,10 +54,18 @@ def _documentation(found: type[Any], kind: str) -> str:
     return inspect.cleandoc(module or found.__doc__ or "") + "\n"
 
 
+def settings_rows(config: Any) -> list[tuple[str, str, str, str]]:
+    """Name, default, allowed values and search range of every setting of a `Config`."""
+    return [
+        (name, repr(field.default), _constraints(field), _search(field))
+        for name, field in config.model_fields.items()
+    ]
+
+
 def _settings_table(config: Any) -> Table:
     table = Table("setting", "default", "allowed", "search", title="settings", title_justify="left")
-    for name, field in config.model_fields.items():
-        table.add_row(name, repr(field.default), _constraints(field), _search(field))
+    for row in settings_rows(config):
+        table.add_row(*row)
     return table
 
 

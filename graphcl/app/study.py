@@ -18,8 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import optuna
-from optuna.distributions import BaseDistribution
-from optuna.samplers import BaseSampler, TPESampler
+from optuna.samplers import BaseSampler
 from optuna.storages import BaseStorage, RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 
@@ -156,7 +155,7 @@ def first_line(error: BaseException) -> str:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    # Heartbeats and two options of TPE are "experimental" to Optuna; a user cannot act on it.
+    # Heartbeats are "experimental" to Optuna; a user cannot act on it.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         warnings.simplefilter("ignore", FutureWarning)
@@ -195,64 +194,6 @@ def open_study(
             f"the study '{name}' searches something else: {'; '.join(found)}; give another --study"
         )
     return study
-
-
-class NumberedSampler(BaseSampler):
-    """TPE whose draws depend on the seed, the trial's number and the trials before it only.
-
-    So a study that was stopped and goes on draws what it would have drawn without the stop, and
-    two workers that start at once do not draw the same.
-    """
-
-    def __init__(self, seed: int, startup: int) -> None:
-        self._seed = seed
-        self._startup = startup
-        self._inner: BaseSampler = self._new(0)
-
-    def _new(self, number: int) -> BaseSampler:
-        with _quiet():
-            return TPESampler(
-                seed=(self._seed * 1_000_003 + number) % 2**32,
-                n_startup_trials=self._startup,
-                multivariate=True,
-                constant_liar=True,
-            )
-
-    def before_trial(self, study: optuna.Study, trial: FrozenTrial) -> None:
-        """Begin the draws of this trial."""
-        self._inner = self._new(trial.number)
-
-    def infer_relative_search_space(
-        self, study: optuna.Study, trial: FrozenTrial
-    ) -> dict[str, BaseDistribution]:
-        """As TPE does."""
-        return self._inner.infer_relative_search_space(study, trial)
-
-    def sample_relative(
-        self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
-    ) -> dict[str, Any]:
-        """As TPE does."""
-        return self._inner.sample_relative(study, trial, search_space)
-
-    def sample_independent(
-        self,
-        study: optuna.Study,
-        trial: FrozenTrial,
-        param_name: str,
-        param_distribution: BaseDistribution,
-    ) -> Any:
-        """As TPE does."""
-        return self._inner.sample_independent(study, trial, param_name, param_distribution)
-
-    def after_trial(
-        self,
-        study: optuna.Study,
-        trial: FrozenTrial,
-        state: TrialState,
-        values: Sequence[float] | None,
-    ) -> None:
-        """As TPE does."""
-        self._inner.after_trial(study, trial, state, values)
 
 
 def history(trial: FrozenTrial) -> list[int]:

@@ -23,12 +23,12 @@ from optuna.trial import FrozenTrial, TrialState
 from rich.console import Console
 
 from graphcl.app.environment import versions
+from graphcl.app.sampler import NumberedSampler
 from graphcl.app.search import SearchRange, label
 from graphcl.app.settings import RunSpecification
 from graphcl.app.study import (
     BASELINE,
     CLOSED,
-    NumberedSampler,
     finished,
     first_line,
     is_surplus,
@@ -38,6 +38,7 @@ from graphcl.app.study import (
     revive,
     storage_errors,
 )
+from graphcl.app.tracking import Tracking, tracked_run
 from graphcl.atomic import write_text
 from graphcl.config import configure, dump_yaml
 from graphcl.errors import ArgumentError, ConfigError, NonFiniteError, OutputError
@@ -45,14 +46,18 @@ from graphcl.evaluate.contract import Sealed, Split, Task
 from graphcl.methods.contract import Method
 from graphcl.train.checkpoint import CheckpointFolder
 from graphcl.train.log import RunLog
-from graphcl.train.loop import Progress, Trainer
+from graphcl.train.loop import Trainer
 from graphcl.train.seeds import seed_everything
+from graphcl.train.sinks.contract import Sinks
 
 REASON = "reason"
 """Why a trial was pruned before it had a value, in its user attributes."""
 
-STARTUP_TRIALS = 5
-"""Random trials before TPE begins, and trials to finish before any is pruned."""
+STARTUP_TRIALS = 10
+"""Trials before TPE begins: the start itself, changes to it, and some drawn uniformly."""
+
+UNPRUNED_TRIALS = 5
+"""Trials to finish before any is pruned."""
 
 
 @dataclass(frozen=True)
@@ -117,12 +122,14 @@ class Tuner:
         options: TuneOptions,
         console: Console,
         data_root: Path | None = None,
+        tracking: Tracking | None = None,
     ) -> None:
         self.specification = specification
         self.space = space
         self.options = options
         self.console = console
         self.data_root = data_root
+        self.tracking = tracking or Tracking()
         self._splits: dict[int, Split] = {}
         self._running: int | None = None
         first = self._split(specification.seeds[0])
@@ -145,9 +152,9 @@ class Tuner:
         with storage_errors(options.storage):
             self.study = open_study(
                 self.storage, options.study, self._described(first),
-                sampler=NumberedSampler(options.sampler_seed, STARTUP_TRIALS),
+                sampler=NumberedSampler(options.sampler_seed, STARTUP_TRIALS, self._start()),
                 pruner=optuna.pruners.MedianPruner(
-                    n_startup_trials=STARTUP_TRIALS, n_warmup_steps=options.warmup
+                    n_startup_trials=UNPRUNED_TRIALS, n_warmup_steps=options.warmup
                 ),
             )  # fmt: skip
             self._queue_baseline()
@@ -275,32 +282,44 @@ class Tuner:
         generator = seed_everything(seed)
         method_class, task = self.specification.method_class, self.specification.task
         method: Method = method_class(settings, task.training_data(method_class, split))
-        if not method.trainable:
-            method.eval()
-            return self.specification.task.validate(method, split)[metric]
-        epoch, best = 0, float("-inf")
-
-        def count(progress: Progress, losses: dict[str, float]) -> None:
-            nonlocal epoch
-            epoch = progress.epoch
-
-        def look(metrics: dict[str, float]) -> None:
-            nonlocal best
-            best = max(best, metrics[metric])
-            # What the trial would be worth if it ended now: later seeds count like this one.
-            value = (before + best) / (position + 1)
-            trial.report(value, position * self._longest() + epoch)
-            at_the_end = epoch == settings.epochs and seed == self.specification.seeds[-1]
-            if self.options.warmup <= epoch and not at_the_end and trial.should_prune():
-                raise optuna.TrialPruned(f"pruned at {metric} {value:.4f}, epoch {epoch}")
-
         folder = self._folder(trial.number) / f"seed-{seed}"
-        with RunLog(folder / "log.jsonl") as log:
-            Trainer(
+        tracked = tracked_run(
+            replace(self.specification, settings=settings), split, seed, self.options.folder,
+            trial=trial.number,
+        )  # fmt: skip
+        pruned: optuna.TrialPruned | None = None
+        best = float("-inf")
+        with Sinks(RunLog(folder / "log.jsonl"), *self.tracking.seed(tracked)) as log:
+            if not method.trainable:
+                method.eval()
+                metrics = self.specification.task.validate(method, split)
+                log.write({"seed": seed, "epoch": 0, "validation": metrics, "best": True})
+                return metrics[metric]
+
+            def look(metrics: dict[str, float]) -> None:
+                nonlocal best
+                epoch, best = trainer.progress.epoch, max(best, metrics[metric])
+                # What the trial would be worth if it ended now: later seeds count like this one.
+                value = (before + best) / (position + 1)
+                trial.report(value, position * self._longest() + epoch)
+                at_the_end = epoch == settings.epochs and seed == self.specification.seeds[-1]
+                if self.options.warmup <= epoch and not at_the_end and trial.should_prune():
+                    raise optuna.TrialPruned(f"pruned at {metric} {value:.4f}, epoch {epoch}")
+
+            trainer = Trainer(
                 method, ValidationOnly(self.specification.task, look), split,
                 seed=seed, generator=generator, folder=CheckpointFolder(folder), log=log,
-                fingerprint="", checkpoint_seconds=float("inf"), listener=count,
-            ).fit()  # fmt: skip
+                fingerprint="", checkpoint_seconds=float("inf"),
+            )  # fmt: skip
+            try:
+                trainer.fit()
+            except optuna.TrialPruned as found:
+                # To whom it is logged, the trial ended well.
+                pruned = found
+                epoch = trainer.progress.epoch
+                log.write({"seed": seed, "epoch": epoch, "stopped": "pruned"})
+        if pruned:
+            raise pruned
         return best
 
     def _longest(self) -> int:
@@ -344,11 +363,16 @@ class Tuner:
         base = self.specification.settings.model_dump()
         return configure(self.specification.method_class.Config, {**base, **chosen})
 
-    def _queue_baseline(self) -> None:
+    def _start(self) -> dict[str, Any]:
+        """The settings that the search starts from, as a study writes them."""
         base = self.specification.settings.model_dump()
-        start = {name: label(base[name]) for name, each in self.space.items() if base[name] in each}
+        return {name: label(base[name]) for name, each in self.space.items() if base[name] in each}
+
+    def _queue_baseline(self) -> None:
         if not self.study.get_trials(deepcopy=False):
-            self.study.enqueue_trial(start, user_attrs={BASELINE: True}, skip_if_exists=True)
+            self.study.enqueue_trial(
+                self._start(), user_attrs={BASELINE: True}, skip_if_exists=True
+            )
 
     def _described(self, split: Split) -> dict[str, Any]:
         described = self.specification.as_dict()
@@ -384,7 +408,8 @@ class Tuner:
                 "started_from": self.baseline_value(),
                 "trials": _counts(trials),
                 "search": {name: str(each) for name, each in self.space.items()},
-                "sampler": f"TPE, seed {options.sampler_seed}, {STARTUP_TRIALS} random trials",
+                "sampler": f"TPE after {STARTUP_TRIALS} trials near the start, "
+                f"seed {options.sampler_seed}",
                 "pruner": f"median, after {options.warmup} epochs",
                 "dataset_hash": self._split(specification.seeds[0]).dataset["hash"],
                 "versions": {**versions(), "optuna": optuna.__version__},

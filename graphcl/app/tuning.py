@@ -17,9 +17,11 @@ from graphcl.app.search import search_space
 from graphcl.app.settings import RunSpecification, specify
 from graphcl.app.study import resolve_storage
 from graphcl.app.tables import print_comparison
+from graphcl.app.tracking import Tracking
 from graphcl.app.tune import TuneOptions, Tuner
 from graphcl.config import parse_override, read_yaml
 from graphcl.errors import ConfigError, OutputError
+from graphcl.train.processes import launched
 
 TRIALS = 50
 SHORTEST_WARMUP = 20
@@ -45,6 +47,7 @@ def tune(
     sampler_seed: int = 0,
     heartbeat: int = 30,
     test: bool = True,
+    services: Tracking | None = None,
     data_root: Path | None = None,
 ) -> None:
     """Search, write `OUT/best.yaml`, and test the chosen settings once in `OUT/best`.
@@ -52,6 +55,11 @@ def tune(
     Raises:
         GraphclError: anything a user can cause; finished trials are kept.
     """
+    if launched() > 1:
+        raise ConfigError(
+            "tune takes several workers on one study instead of torchrun: start the same command "
+            f"several times (torchrun started {launched()} processes)"
+        )
     specification = specify(
         method, dataset, task=task, protocol=protocol, config=config,
         overrides=overrides, seeds=seeds,
@@ -74,7 +82,8 @@ def tune(
         timeout=timeout, warmup=warmup, heartbeat=heartbeat, sampler_seed=sampler_seed,
     )  # fmt: skip
     console = Console()
-    tuner = Tuner(specification, space, options, console, data_root)
+    services = services or Tracking()
+    tuner = Tuner(specification, space, options, console, data_root, services)
     complete = tuner.work()
     path = tuner.write_best()
     best, metric = tuner.best(), specification.task.metric
@@ -93,11 +102,15 @@ def tune(
         console.print("time is up before all trials: the same command goes on", highlight=False)
     elif test:
         chosen = replace(specification, settings=best.settings, settings_file=path)
-        _test_once(chosen, folder / "best", console, data_root)
+        _test_once(chosen, folder / "best", console, data_root, services)
 
 
 def _test_once(
-    chosen: RunSpecification, path: Path, console: Console, data_root: Path | None
+    chosen: RunSpecification,
+    path: Path,
+    console: Console,
+    data_root: Path | None,
+    services: Tracking,
 ) -> None:
     """Run the chosen settings in `path`, or show what they measured when they were run before.
 
@@ -110,7 +123,7 @@ def _test_once(
     if started:
         _check_untouched(chosen, folder)
     try:
-        run(chosen, folder, display, resume=started, data_root=data_root)
+        run(chosen, folder, display, resume=started, data_root=data_root, tracking=services)
     except OutputError:
         if not _is_locked(path):
             raise

@@ -84,7 +84,9 @@ class DatasetCard(_Strict):
 
     `statistics` of a graph: nodes, edges (undirected pairs without self loops), features and
     classes; of a heterogeneous graph: nodes of the target type, nodes of all types, edges of all
-    relations and classes; of interactions: users, items and interactions.
+    relations and classes; of interactions: users, items and interactions. `split` names the
+    protocol that the files `train.txt`, `valid.txt` (if there is one) and `test.txt` are; it is
+    empty for data without a split of their own.
     """
 
     name: str
@@ -98,7 +100,10 @@ class DatasetCard(_Strict):
         "recbole-atomic",
         "movielens-csv",
         "item-lists",
+        "user-lists",
+        "counted-lists",
     ]
+    split: str = Field("", pattern=r"^([a-z][a-z0-9-]*)?$")
     description: Sentence
     homepage: HttpsAddress
     source: Sentence

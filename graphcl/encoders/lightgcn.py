@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from graphcl.errors import ArgumentError
-from graphcl.kernels.spmm import SparseMatrix, spmm
+from graphcl.kernels.spmm import Matrix, SparseMatrix, horner, spmm
 
 
 def bipartite_adjacency(interactions: SparseMatrix) -> SparseMatrix:
@@ -28,7 +28,7 @@ def bipartite_adjacency(interactions: SparseMatrix) -> SparseMatrix:
 
 
 def propagate(
-    matrix: SparseMatrix,
+    matrix: Matrix,
     embeddings: Tensor,
     layers: int,
     *,
@@ -36,11 +36,12 @@ def propagate(
 ) -> Tensor:
     """E^l = A E^{l-1}, read out as the mean, the sum or the last of E^0..E^L (eq. 7, 8).
 
-    Mean and sum use Horner's scheme, sum_l A^l X = X + A (X + A (...)): no layer is stored,
-    and neither is anything for the backward pass.
+    By Horner's scheme (`graphcl.kernels.spmm.horner`): no layer is stored, and neither is
+    anything for the backward pass.
 
     Args:
-        matrix: (N, N), normalised; see `bipartite_adjacency`.
+        matrix: (N, N), normalised (`.normalised("symmetric")`, or `graphcl.kernels.spmm.scaled`
+            without a value per entry); see `bipartite_adjacency`.
         embeddings: (N, d).
         layers: L >= 0.
         readout: "mean" is LightGCN's alpha_l = 1 / (L + 1).
@@ -54,15 +55,14 @@ def propagate(
     if readout not in ("mean", "sum", "last"):
         raise ArgumentError(f"readout must be 'mean', 'sum' or 'last', got {readout!r}")
     _check_layers(matrix, layers)
-    result = embeddings
-    for _ in range(layers):
-        result = spmm(matrix, result)
-        if readout != "last":
-            result = embeddings + result
-    return result / (layers + 1) if readout == "mean" else result
+    weight = 1 / (layers + 1) if readout == "mean" else 1.0
+    weights = [weight] * (layers + 1)
+    if readout == "last":
+        weights[:-1] = [0.0] * layers
+    return horner(matrix, embeddings, weights)
 
 
-def propagate_layers(matrix: SparseMatrix, embeddings: Tensor, layers: int) -> list[Tensor]:
+def propagate_layers(matrix: Matrix, embeddings: Tensor, layers: int) -> list[Tensor]:
     """Every layer [E^0, ..., E^L], each (N, d), for methods that contrast layers."""
     _check_layers(matrix, layers)
     outputs = [embeddings]
@@ -71,7 +71,7 @@ def propagate_layers(matrix: SparseMatrix, embeddings: Tensor, layers: int) -> l
     return outputs
 
 
-def _check_layers(matrix: SparseMatrix, layers: int) -> None:
+def _check_layers(matrix: Matrix, layers: int) -> None:
     if layers < 0:
         raise ArgumentError(f"layers must not be negative, got {layers}")
     if matrix.shape[0] != matrix.shape[1]:

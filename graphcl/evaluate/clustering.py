@@ -15,8 +15,9 @@ import torch
 from torch import Tensor
 
 from graphcl.errors import DataError
-from graphcl.evaluate.contract import Sealed, Split, Task, finite_embedding
-from graphcl.evaluate.node_classification import describe_graph, evenly, unlabelled
+from graphcl.evaluate.contract import Sealed, Split, Task, VectorTable, finite_embedding
+from graphcl.evaluate.node_classification import describe_graph, node_table, unlabelled
+from graphcl.evaluate.snapshot import graph_snapshot
 from graphcl.methods.contract import Method
 
 RESTARTS = 10
@@ -55,7 +56,7 @@ class Clustering(Task):
         """
         from graphcl.data import content_hash, load_graph
 
-        name = self.resolve_protocol(protocol)
+        name = self.resolve_protocol(protocol, dataset)
         data = load_graph(dataset, data_root)
         if data.y is None:
             raise DataError(f"'{dataset}' has no labels to compare clusters with")
@@ -78,7 +79,7 @@ class Clustering(Task):
                 "clusters": classes,
                 "selection": "last epoch",
             },
-            extra={"seed": seed},
+            extra={"seed": seed, "node_ids": data.node_ids},
         )
 
     def validate(self, method: Method, split: Split) -> dict[str, float]:
@@ -91,15 +92,12 @@ class Clustering(Task):
         return clustering_metrics(split.test.open().numpy(force=True), clusters)
 
     def snapshot(self, method: Method, split: Split) -> dict[str, np.ndarray]:
-        """Embeddings of at most 3000 nodes with their classes."""
-        labels = split.test.opened()
-        chosen = evenly(labels.numel(), 3000)
-        embedding = finite_embedding(method, split.train)[chosen]
-        return {
-            "embedding": embedding.numpy(force=True).astype(np.float32),
-            "colour": labels[chosen].numpy(force=True),
-            "colour_name": np.array("class"),
-        }
+        """Nodes coloured by class; see `graphcl.evaluate.snapshot`."""
+        return graph_snapshot(method, split.train, split.test.opened(), "class")
+
+    def tables(self, method: Method, split: Split) -> dict[str, VectorTable]:
+        """The embeddings of all nodes."""
+        return node_table(method, split)
 
     def _clusters(self, method: Method, split: Split) -> np.ndarray:
         own = split.protocol["name"] == "last-epoch" and isinstance(method, AssignsClusters)

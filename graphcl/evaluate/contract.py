@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from graphcl.errors import NonFiniteError, SealedError, unknown_name
+from graphcl.errors import ConfigError, NonFiniteError, SealedError, unknown_name
 from graphcl.methods.contract import Method
 
 
@@ -63,6 +63,22 @@ class Split:
     """What the task itself needs to keep (labels of the training nodes, titles)."""
 
 
+@dataclass(frozen=True)
+class VectorTable:
+    """Vectors under the ids that their owner knows."""
+
+    ids: np.ndarray
+    """(n,) integers or text, as the data set has them."""
+    vectors: np.ndarray
+    """(n, d) floating."""
+    meaning: str
+    """What the vectors are good for, a sentence or two for the model card."""
+    titles: np.ndarray | None = None
+    """(n,) text."""
+    search: Literal["inner product", "cosine"] | None = None
+    """How an index for nearest neighbours should compare these vectors; None makes no index."""
+
+
 class Task:
     """Base of all tasks. Metrics are fractions in [0, 1], higher is better."""
 
@@ -99,18 +115,38 @@ class Task:
     def snapshot(self, method: Method, split: Split) -> dict[str, np.ndarray]:
         """Arrays that a report draws: `embedding` (n, d), `colour` (n,), `colour_name`.
 
-        Called after `test`, so that it may colour by what the test split holds.
+        `graphcl.evaluate.snapshot` lists what more there may be. Called after `test`, so that
+        it may colour by what the test split holds.
         """
         return {}
 
-    def resolve_protocol(self, protocol: str | None) -> str:
-        """`protocol` if this task has it, the default for None.
+    def tables(self, method: Method, split: Split) -> dict[str, VectorTable]:
+        """What `graphcl export` writes: name ("nodes", "users", "items") -> vectors with ids."""
+        return {}
+
+    def recommendations(self, method: Method, split: Split) -> Any:
+        """Lists of items for users, newcomers and items: `recsys.recommend.Recommendations`.
+
+        Raises:
+            ConfigError: the task has no users and items.
+        """
+        raise ConfigError(
+            f"a run of the task '{self.name}' has no users and items to recommend from; "
+            "give a run of a recommender, such as lightgcn or sasrec"
+        )
+
+    def default_protocol(self, dataset: str) -> str:
+        """The protocol of `dataset` where none is asked for: the first, if a task knows no more."""
+        return next(iter(self.protocols))
+
+    def resolve_protocol(self, protocol: str | None, dataset: str) -> str:
+        """`protocol` if this task has it, the default of `dataset` for None.
 
         Raises:
             UnknownNameError: this task has no such protocol.
         """
         if protocol is None:
-            return next(iter(self.protocols))
+            return self.default_protocol(dataset)
         if protocol not in self.protocols:
             raise unknown_name(f"{self.name} protocol", protocol, self.protocols)
         return protocol

@@ -45,7 +45,7 @@ class HeterogeneousNodeClassification(NodeClassification):
             load_heterogeneous,
         )
 
-        name = self.resolve_protocol(protocol)
+        name = self.resolve_protocol(protocol, dataset)
         data = load_heterogeneous(dataset, data_root)
         labels = data[data.target].y
         per_class = int(name.removeprefix("heco-"))

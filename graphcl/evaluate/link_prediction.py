@@ -15,8 +15,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from graphcl.evaluate.contract import Sealed, Split, Task, finite_embedding
-from graphcl.evaluate.node_classification import describe_graph, evenly, unlabelled
+from graphcl.evaluate.contract import Sealed, Split, Task, VectorTable, finite_embedding
+from graphcl.evaluate.node_classification import describe_graph, node_table, unlabelled
+from graphcl.evaluate.snapshot import graph_snapshot
 from graphcl.methods.contract import Method
 
 Decoder = Callable[[Tensor], np.ndarray]
@@ -62,7 +63,7 @@ class LinkPrediction(Task):
         """
         from graphcl.data import content_hash, load_graph, split_edges
 
-        name = self.resolve_protocol(protocol)
+        name = self.resolve_protocol(protocol, dataset)
         data = load_graph(dataset, data_root)
         parts = split_edges(data.edge_index, data.num_nodes, seed=seed)
         return Split(
@@ -85,7 +86,7 @@ class LinkPrediction(Task):
                 ],
                 "selection": "validation auc",
             },
-            extra={"seed": seed},
+            extra={"seed": seed, "node_ids": data.node_ids},
         )
 
     def validate(self, method: Method, split: Split) -> dict[str, float]:
@@ -106,15 +107,13 @@ class LinkPrediction(Task):
         }
 
     def snapshot(self, method: Method, split: Split) -> dict[str, np.ndarray]:
-        """Embeddings of at most 3000 nodes with the logarithm of their degree."""
-        embedding = finite_embedding(method, split.train)
-        chosen = evenly(len(embedding), 3000)
-        degree = torch.bincount(split.train.edge_index[0], minlength=len(embedding))
-        return {
-            "embedding": embedding[chosen].numpy(force=True).astype(np.float32),
-            "colour": np.log10(1 + degree[chosen].numpy(force=True)),
-            "colour_name": np.array("log10(1 + degree)"),
-        }
+        """Nodes coloured by the logarithm of their degree; see `graphcl.evaluate.snapshot`."""
+        degree = torch.bincount(split.train.edge_index[0], minlength=split.train.num_nodes)
+        return graph_snapshot(method, split.train, torch.log10(1 + degree), "log10(1 + degree)")
+
+    def tables(self, method: Method, split: Split) -> dict[str, VectorTable]:
+        """The embeddings of all nodes."""
+        return node_table(method, split)
 
     def _best_decoder(self, embeddings: Tensor, split: Split) -> tuple[Decoder, dict[str, float]]:
         z = embeddings.detach()

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from graphcl.errors import DataError
-from graphcl.evaluate.contract import Sealed, Split, Task, finite_embedding
+from graphcl.evaluate.contract import Sealed, Split, Task, VectorTable, finite_embedding
 from graphcl.evaluate.probe import (
     Array,
     classification_metrics,
@@ -21,6 +21,7 @@ from graphcl.evaluate.probe import (
     probe_by_cross_validation,
     probe_by_validation,
 )
+from graphcl.evaluate.snapshot import graph_snapshot
 from graphcl.methods.contract import Method
 
 
@@ -61,7 +62,7 @@ class NodeClassification(Task):
         "random-20-per-class": "random 20 per class / 500 / 1000 by seed; "
         "probe strength and epoch by validation",
     }
-    baselines = ("raw-features", "random-encoder", "supervised-gcn")
+    baselines: ClassVar[tuple[str, ...]] = ("raw-features", "random-encoder", "supervised-gcn")
 
     def load(
         self, dataset: str, protocol: str | None, seed: int, data_root: Path | None = None
@@ -73,7 +74,7 @@ class NodeClassification(Task):
         """
         from graphcl.data import content_hash, load_graph, split_nodes
 
-        name = self.resolve_protocol(protocol)
+        name = self.resolve_protocol(protocol, dataset)
         data = load_graph(dataset, data_root)
         if data.y is None:
             raise DataError(f"'{dataset}' has no labels, so nodes cannot be classified")
@@ -105,7 +106,10 @@ class NodeClassification(Task):
                 "nodes": [int(mask.sum()) for mask in (masks.train, masks.validation, masks.test)],
                 "selection": "validation accuracy" if masks.validation.any() else "last epoch",
             },
-            extra={"training labels": torch.where(masks.train, data.y, -1)},
+            extra={
+                "node_ids": data.node_ids,
+                "training labels": torch.where(masks.train, data.y, -1),
+            },
         )
 
     def training_data(self, method_class: type[Method], split: Split) -> Any:
@@ -144,16 +148,12 @@ class NodeClassification(Task):
         return self.measure(finite_embedding(method, split.train), targets)
 
     def snapshot(self, method: Method, split: Split) -> dict[str, np.ndarray]:
-        """Embeddings of at most 3000 nodes with their classes."""
-        labels = split.test.opened().labels
-        chosen = evenly(labels.numel(), 3000)
-        return {
-            "embedding": finite_embedding(method, split.train)[chosen]
-            .numpy(force=True)
-            .astype(np.float32),
-            "colour": labels[chosen].numpy(force=True),
-            "colour_name": np.array("class"),
-        }
+        """Nodes coloured by class; see `graphcl.evaluate.snapshot`."""
+        return graph_snapshot(method, split.train, split.test.opened().labels, "class")
+
+    def tables(self, method: Method, split: Split) -> dict[str, VectorTable]:
+        """The embeddings of all nodes."""
+        return node_table(method, split)
 
 
 @dataclass(frozen=True)
@@ -213,8 +213,17 @@ def describe_graph(name: str, data: Any, content_hash: str) -> dict[str, Any]:
     }
 
 
-def evenly(count: int, most: int) -> Tensor:
-    """At most `most` indices below `count`, evenly spaced."""
-    if count <= most:
-        return torch.arange(count)
-    return torch.linspace(0, count - 1, most).long()
+def node_table(method: Method, split: Split) -> dict[str, VectorTable]:
+    """`nodes`: the embeddings of all nodes of the training graph under the data set's own ids.
+
+    The ids are `split.extra["node_ids"]`, else the node numbers.
+    """
+    embedding = finite_embedding(method, split.train).numpy(force=True)
+    ids = np.asarray(split.extra.get("node_ids", np.arange(len(embedding))))
+    return {
+        "nodes": VectorTable(
+            ids,
+            embedding,
+            "The embeddings that were evaluated, before any scaling or probe.",
+        )
+    }

@@ -132,6 +132,8 @@ def _nearest(x: Tensor, centroids: Tensor) -> Tensor:
 
 def _sums(x: Tensor, assignment: Tensor, clusters: int) -> tuple[Tensor, Tensor]:
     sums = x.new_zeros(clusters, x.shape[1])
+    if x.device.type == "cpu":
+        return sums.index_add_(0, assignment, x), torch.bincount(assignment, minlength=clusters)
     step = max(1, _ENTRIES_PER_CHUNK // clusters)
     every = torch.arange(clusters, device=x.device)[:, None]
     for rows, labels in zip(x.split(step), assignment.split(step), strict=True):

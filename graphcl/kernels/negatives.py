@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from graphcl.errors import ArgumentError
+from graphcl.kernels.compiled import Backend, FreeDraws, address, call, use_compiled
 
 
 def sample_negatives(
@@ -13,6 +14,8 @@ def sample_negatives(
     num_items: int,
     positive_keys: Tensor,
     generator: torch.Generator | None = None,
+    *,
+    backend: Backend = "auto",
 ) -> Tensor:
     """One item per row, uniform over the items that the row's user has not taken.
 
@@ -30,6 +33,8 @@ def sample_negatives(
         positive_keys: int64 (E,), the sorted distinct keys `user * num_items + item` of what was
             taken (`recsys.data.Interactions.pair_keys`); neither order nor distinctness is checked.
         generator: source of randomness; numbers are drawn where it lives, then moved.
+        backend: "native" bisects in compiled code on the CPU, "torch" with tensors anywhere; the
+            same items from the same generator state. "auto" takes the first that can.
 
     Returns:
         int64 (B,), items in 0..num_items - 1.
@@ -43,6 +48,7 @@ def sample_negatives(
         raise ArgumentError(
             f"users and positive_keys must be int64 (got {users.dtype} and {positive_keys.dtype})"
         )
+    compiled = use_compiled(backend, users, positive_keys)
     # 53 random bits: the bias of scaling is below num_items / 2**53.
     source = users.device if generator is None else generator.device
     uniform = torch.rand(users.shape, dtype=torch.float64, device=source, generator=generator)
@@ -50,19 +56,74 @@ def sample_negatives(
     if positive_keys.numel() == 0:
         return (uniform * num_items).long().clamp_(max=num_items - 1)
     base = users * num_items
-    start = torch.searchsorted(positive_keys, base)
-    stop = torch.searchsorted(positive_keys, base + num_items)
-    free = num_items - (stop - start)
+    begin, end = _keys_of(users, num_items, positive_keys)
+    free = num_items - (end - begin)
     full = free == 0
+    if compiled:
+        drawn = draw_free(uniform, 1, num_items, base, begin, end, positive_keys)
+        return drawn.where(~full, (uniform * num_items).long().clamp_(max=num_items - 1))
     free = free.where(~full, num_items)
     wanted = torch.minimum((uniform * free).long(), free - 1)
-    low, high = torch.zeros_like(start), stop - start
+    low, high = torch.zeros_like(begin), end - begin
     last = positive_keys.numel() - 1
-    widest = int((stop - start).max()) if users.numel() else 0
+    widest = int((end - begin).max()) if users.numel() else 0
     for _ in range(widest.bit_length()):
         middle = (low + high) >> 1
-        item = positive_keys[(start + middle).clamp_(max=last)] - base
+        item = positive_keys[(begin + middle).clamp_(max=last)] - base
         below = (low < high) & (item - middle <= wanted)
         low = torch.where(below, middle + 1, low)
         high = torch.where(below, high, middle)
     return wanted + low.masked_fill(full, 0)
+
+
+def _keys_of(users: Tensor, num_items: int, keys: Tensor) -> tuple[Tensor, Tensor]:
+    """Where each row's keys begin and end among all."""
+    largest = int(users.max()) + 1 if users.numel() else 0
+    if largest > users.numel():
+        base = users * num_items
+        return torch.searchsorted(keys, base), torch.searchsorted(keys, base + num_items)
+    # Fewer users than rows: one look-up for each user.
+    every = torch.arange(largest + 1, device=users.device) * num_items
+    pointer = torch.searchsorted(keys, every)
+    return pointer[users], pointer[users + 1]
+
+
+def draw_free(
+    uniform: Tensor,
+    count: int,
+    size: int,
+    base: Tensor,
+    begin: Tensor,
+    end: Tensor,
+    keys: Tensor,
+    *,
+    mass: dict[str, Tensor] | None = None,
+) -> Tensor:
+    """Free items of M rows by the compiled kernel; see `FreeDraws` in sampling.h.
+
+    Args:
+        uniform: float64, M * count of them.
+        count: draws of a row.
+        size: number of items N.
+        base, begin, end: int64 (M,), the row's first key and where its keys lie among `keys`.
+        keys: int64, ascending.
+        mass: `free` and `offset` (M,), `up_to` (N + 1,), `taken_up_to` (keys + 1,), all int64.
+            None: every item counts one and may be drawn.
+
+    Returns:
+        int64 of `uniform`'s shape, -1 where a row has nothing free.
+    """
+    drawn = torch.empty_like(uniform, dtype=torch.int64)
+    arrays = {"base": base, "begin": begin, "end": end, "key": keys, **(mass or {})}
+    held = {name: array.contiguous() for name, array in arrays.items()}
+    held["uniform"] = uniform.contiguous()
+    draws = FreeDraws(
+        **{name: address(array) for name, array in held.items()},
+        rows=base.numel(),
+        count=count,
+        items=size,
+        item=address(drawn),
+        threads=torch.get_num_threads(),
+    )
+    call("draw_free", draws)
+    return drawn

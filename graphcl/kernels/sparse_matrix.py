@@ -26,6 +26,7 @@ class _Structure:
     """Derived from where the entries are; shared by matrices that differ in values only."""
 
     row: Tensor | None = None
+    compact: tuple[Tensor, Tensor] | None = None
     transposed: tuple[Tensor, Tensor, Tensor] | None = None
 
 
@@ -190,6 +191,31 @@ class SparseMatrix:
             counts = self.row_pointer[1:] - self.row_pointer[:-1]
             self._structure.row = torch.repeat_interleave(counts, output_size=self.entries)
         return self._structure.row
+
+    def compact(self) -> tuple[Tensor, Tensor]:
+        """(row_pointer, column) as compiled kernels read them: contiguous, columns int32; cached.
+
+        Raises:
+            ArgumentError: the pointer does not ascend from 0 to the number of entries, or a column
+                is out of range. A kernel would read outside the arrays.
+        """
+        if self._structure.compact is None:
+            pointer, columns = self.row_pointer, self.shape[1]
+            ends = pointer[[0, -1]].tolist()
+            if ends != [0, self.entries] or bool((pointer[1:] < pointer[:-1]).any()):
+                raise ArgumentError(
+                    f"row_pointer must ascend from 0 to the number of entries {self.entries}, "
+                    f"got {ends[0]} to {ends[1]}"
+                )
+            if self.entries and (int(self.column.min()) < 0 or int(self.column.max()) >= columns):
+                raise ArgumentError(
+                    f"column must lie in [0, {columns}), got {int(self.column.min())} to "
+                    f"{int(self.column.max())}"
+                )
+            if columns > torch.iinfo(torch.int32).max:
+                raise ArgumentError(f"compiled kernels take up to 2^31 - 1 columns, got {columns}")
+            self._structure.compact = (pointer.contiguous(), self.column.to(torch.int32))
+        return self._structure.compact
 
     @property
     def T(self) -> SparseMatrix:

@@ -15,9 +15,10 @@ from torch_geometric.data import HeteroData
 
 from graphcl.encoders import GCN
 from graphcl.kernels.sparse_matrix import SparseMatrix
-from graphcl.methods.contract import Method, MethodConfig
+from graphcl.methods.contract import Method, MethodConfig, PortableEncoder
 from graphcl.methods.features import prepare_features
 from graphcl.methods.meta_path_graph import meta_path_graph
+from graphcl.methods.portable import portable_gcn
 
 TASKS = (
     "node-classification",
@@ -76,6 +77,12 @@ class RandomEncoder(Method):
         """Encoder output (N, dimension); of a heterogeneous graph over the mean meta-path graph."""
         embedding: Tensor = self.encoder(*self._inputs(data))
         return embedding
+
+    def portable_encoder(self) -> PortableEncoder | None:
+        """The encoder on raw features and edges; None on a heterogeneous graph."""
+        if isinstance(self.data, HeteroData):
+            return None
+        return portable_gcn(self.encoder, self.data, scale=True)
 
     def _inputs(self, data: Any) -> tuple[Tensor | SparseMatrix, Tensor | SparseMatrix]:
         if not isinstance(data, HeteroData):

@@ -32,8 +32,9 @@ from graphcl.config import Count, tunable
 from graphcl.encoders import GCN, gcn_matrix
 from graphcl.kernels.sparse_matrix import SparseMatrix
 from graphcl.losses import CCASSG
-from graphcl.methods.contract import MethodConfig
+from graphcl.methods.contract import MethodConfig, PortableEncoder
 from graphcl.methods.graph_method import TwoViewMethod, View
+from graphcl.methods.portable import portable_gcn
 
 
 class CCASSGConfig(MethodConfig):
@@ -88,6 +89,13 @@ class CCASSGMethod(TwoViewMethod):
         decorrelation = total.detach() - agreement
         return {"agreement": agreement, "decorrelation": decorrelation, "total": total}
 
+    def portable_encoder(self) -> PortableEncoder:
+        """The encoder on raw features and edges; an MLP takes no notice of the edges."""
+        config = self.config
+        return portable_gcn(
+            self.encoder, self.data, scale=config.normalise_features, edges=config.encoder == "gcn"
+        )
+
     def propagation(self, edge_index: Tensor, *, undirected: bool = True) -> SparseMatrix:
         """As for any method with a GCN; the identity for an MLP."""
         edges = edge_index if self.config.encoder == "gcn" else edge_index[:, :0]
@@ -97,4 +105,4 @@ class CCASSGMethod(TwoViewMethod):
         """The propagation matrix of the graph; the identity for an MLP."""
         if self.config.encoder == "gcn":
             return super().matrix_of(data)
-        return gcn_matrix(data.edge_index[:, :0], data.num_nodes, undirected=True)
+        return gcn_matrix(data.edge_index[:, :0], data.x.shape[0], undirected=True)

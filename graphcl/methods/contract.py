@@ -6,12 +6,14 @@ The training loop and the command line know methods through this class alone.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from graphcl.config import Config, Count, tunable
+from graphcl.methods.sharing import Sharing
 
 
 class MethodConfig(Config):
@@ -28,6 +30,21 @@ class MethodConfig(Config):
     """Training never stops early before this epoch: contrastive losses help late."""
 
 
+@dataclass(frozen=True)
+class PortableEncoder:
+    """An encoder as a function of tensors alone, which `torch.export` can take elsewhere."""
+
+    module: nn.Module
+    """Called with `arguments`, positionally."""
+    arguments: dict[str, Tensor]
+    """An example of every argument by its name, no varying size 0 or 1. It is stored with the
+    exported program, so it holds nothing of the data."""
+    varying: dict[str, dict[int, tuple[str, int | None]]]
+    """Argument -> dimension -> the name of its size and the largest allowed, None for any."""
+    meaning: str
+    """What goes in and what comes out, a sentence for the model card."""
+
+
 class Method(nn.Module):
     """Base of all methods.
 
@@ -42,6 +59,11 @@ class Method(nn.Module):
     """False for baselines that have nothing to learn: the loop skips them."""
     supervised: ClassVar[bool] = False
     """True for baselines that are given the labels of the training nodes."""
+    divides_batches: ClassVar[bool] = False
+    """Whether several processes train one model together and divide every batch (`sharing`), which
+    pays where most of a step goes into the rows of its batch. Otherwise they divide the seeds."""
+    sharing: Sharing = Sharing()
+    """Which of several processes this is, for methods that divide their batches."""
 
     def __init__(self, config: Any, data: Any) -> None:
         super().__init__()
@@ -59,6 +81,17 @@ class Method(nn.Module):
     def embed(self, data: Any) -> Tensor:
         """Embeddings (nodes or items, d) of `data`, without gradient and without augmentation."""
         raise NotImplementedError(f"{type(self).__name__} does not define embed()")
+
+    def histograms(self) -> dict[str, Tensor]:
+        """What a report shows of how the views are drawn; {} where there is nothing to show.
+
+        `TITLE` or `TITLE/SERIES` -> values of any number; series of one title share a chart.
+        """
+        return {}
+
+    def portable_encoder(self) -> PortableEncoder | None:
+        """The trained encoder for use outside this library; None where there is no such thing."""
+        return None
 
     def epoch_start(self, epoch: int, generator: torch.Generator) -> None:
         """Called before each epoch (1-based): schedules, clustering, re-drawn views."""

@@ -87,6 +87,7 @@ class CSGCL(TwoViewMethod):
             method=config.communities, resolution=config.resolution, seed=0,
         )  # fmt: skip
         self.strength = community_strength(data.edge_index, labels)[labels]
+        self.inside = labels[data.edge_index[0]] == labels[data.edge_index[1]]
         dense = scale_features(data.x) if config.normalise_features else data.x
         # The probabilities stay the same for the whole training; only the draws change.
         self.communal_views = [
@@ -124,6 +125,17 @@ class CSGCL(TwoViewMethod):
         bias = self.gamma * self.strength / self.config.temperature if self.gamma else None
         contrast = self.contrast(self.head(z1), self.head(z2), column_bias=bias)
         return {"contrast": contrast, "total": contrast}
+
+    def histograms(self) -> dict[str, Tensor]:
+        """Community strengths, and what CED and CAV draw from in the two views."""
+        values = {"community strength of the nodes": self.strength}
+        for number, view in enumerate(self.communal_views, start=1):
+            kept = f"probability that view {number} keeps an edge"
+            values[f"{kept}/inside a community"] = view.keep_edges[self.inside]
+            values[f"{kept}/between communities"] = view.keep_edges[~self.inside]
+        for number, view in enumerate(self.communal_views, start=1):
+            values[f"probability that a feature is masked/view {number}"] = view.mask_features
+        return values
 
     def _draw_view(self, data: Any, view: CommunalView, generator: torch.Generator) -> View:
         undirected = not self.config.directed_views

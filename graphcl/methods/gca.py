@@ -94,6 +94,15 @@ class GCA(TwoViewMethod):
         contrast = self.contrast(self.head(z1), self.head(z2))
         return {"contrast": contrast, "total": contrast}
 
+    def histograms(self) -> dict[str, Tensor]:
+        """What the two views draw from."""
+        drawn = {"an edge is kept": self.keep_edges, "a feature is masked": self.mask_features}
+        return {
+            f"probability that {what}/view {number}": probability
+            for what, views in drawn.items()
+            for number, probability in enumerate(views, start=1)
+        }
+
     def _draw_view(
         self, data: Any, keep_edges: Tensor, mask_features: Tensor, generator: torch.Generator
     ) -> View:

@@ -30,9 +30,10 @@ from graphcl.config import Count, tunable
 from graphcl.encoders import GCN
 from graphcl.kernels.spmm import spmm
 from graphcl.losses import JSD
-from graphcl.methods.contract import MethodConfig
+from graphcl.methods.contract import MethodConfig, PortableEncoder
 from graphcl.methods.graph_method import GraphMethod
 from graphcl.methods.infomax import encode_with_corruption, shuffled_rows
+from graphcl.methods.portable import portable_gcn
 from graphcl.views import mask_features
 
 
@@ -86,3 +87,10 @@ class GGD(GraphMethod):
         for _ in range(self.config.smoothing):
             smooth = spmm(self.matrix_of(data), smooth)
         return local + smooth
+
+    def portable_encoder(self) -> PortableEncoder:
+        """The encoder and the smoothing, on raw features and edges."""
+        config = self.config
+        return portable_gcn(
+            self.encoder, self.data, scale=config.normalise_features, smoothing=config.smoothing
+        )

@@ -9,11 +9,12 @@ import torch
 from torch import Tensor
 from torch_geometric.utils import is_undirected
 
-from graphcl.encoders import gcn_matrix
+from graphcl.encoders import GCN, gcn_matrix
 from graphcl.errors import DataError
 from graphcl.kernels.sparse_matrix import SparseMatrix
-from graphcl.methods.contract import Method
+from graphcl.methods.contract import Method, PortableEncoder
 from graphcl.methods.features import prepare_features
+from graphcl.methods.portable import portable_gcn
 from graphcl.views import drop_edges, mask_features
 
 
@@ -56,6 +57,12 @@ class GraphMethod(Method):
         embedding: Tensor = self.encoder(self.features_of(data), self.matrix_of(data))
         return embedding
 
+    def portable_encoder(self) -> PortableEncoder | None:
+        """The encoder on raw features and edges, where it is a GCN."""
+        if not isinstance(self.encoder, GCN):
+            return None
+        return portable_gcn(self.encoder, self.data, scale=self.config.normalise_features)
+
     def features_of(self, data: Any) -> Tensor | SparseMatrix:
         """The features of `data` as the encoder takes them."""
         if data.x is self.data.x:
@@ -65,7 +72,7 @@ class GraphMethod(Method):
     def matrix_of(self, data: Any) -> SparseMatrix:
         """The propagation matrix of the un-augmented graph; that of the training data is kept."""
         if data.edge_index is not self.data.edge_index:
-            return gcn_matrix(data.edge_index, data.num_nodes)
+            return gcn_matrix(data.edge_index, data.x.shape[0])
         if self._matrix is None:
             self._matrix = self.propagation(data.edge_index)
         return self._matrix

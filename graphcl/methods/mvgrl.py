@@ -108,6 +108,9 @@ class MVGRL(GraphMethod):
         )
         return embedding
 
+    def portable_encoder(self) -> None:
+        """None: the diffusion of a graph is no plain function of tensors."""
+
     def _infomax(self, nodes: tuple[Tensor, Tensor], summary: Tensor) -> Tensor:
         real, corrupted = (self.discriminator(part, summary) for part in nodes)
         value: Tensor = self.infomax(real, corrupted)

@@ -6,21 +6,21 @@ graphcl.native` builds them later.
 """
 
 from graphcl.native.library import (
-    ContrastLibrary,
     NativeKernelsMissing,
-    contrast_library,
+    NativeLibrary,
     load_library,
     missing_reason,
+    native_library,
     usable_libraries,
     warn_if_missing,
 )
 
 __all__ = [
-    "ContrastLibrary",
     "NativeKernelsMissing",
-    "contrast_library",
+    "NativeLibrary",
     "load_library",
     "missing_reason",
+    "native_library",
     "usable_libraries",
     "warn_if_missing",
 ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from graphcl.native.build import BuildError, build
-from graphcl.native.library import contrast_library
+from graphcl.native.library import native_library
 
 
 def main() -> int:
@@ -15,7 +15,7 @@ def main() -> int:
     except BuildError as error:
         print(f"the compiled kernels were not built: {error}", file=sys.stderr)
         return 1
-    library = contrast_library()
+    library = native_library()
     print(f"built: {', '.join(names)}; this machine uses: {library.name if library else 'none'}")
     return 0
 

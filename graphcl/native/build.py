@@ -26,17 +26,20 @@ STAMP = "built.sha256"  # of the sources, and of each library: lines `digest  na
 COMMON = ("-std=c++17", "-O3", "-fPIC", "-shared", "-pthread", "-fvisibility-inlines-hidden")
 AVX512 = ("-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mfma")
 
+# In every library beside its contrast kernels.
+EVERYWHERE = ("sparse.cpp", "ranking.cpp", "sampling.cpp")
+
 # name -> (source files, flags). One library per instruction set, so that code shared
 # by name is never merged between them.
 Recipe = tuple[tuple[str, ...], tuple[str, ...]]
 PORTABLE: dict[str, Recipe] = {
-    "portable": (("contrast.cpp", "processor.cpp"), ("-DVECTOR_BYTES=16",))
+    "portable": (("contrast.cpp", "processor.cpp", *EVERYWHERE), ("-DVECTOR_BYTES=16",))
 }
 X86: dict[str, Recipe] = {
-    "avx2": (("contrast.cpp",), ("-DVECTOR_BYTES=32", "-mavx2", "-mfma")),
-    "avx512": (("contrast.cpp",), ("-DVECTOR_BYTES=64", *AVX512)),
+    "avx2": (("contrast.cpp", *EVERYWHERE), ("-DVECTOR_BYTES=32", "-mavx2", "-mfma")),
+    "avx512": (("contrast.cpp", *EVERYWHERE), ("-DVECTOR_BYTES=64", *AVX512)),
     "amx": (
-        ("contrast_amx.cpp",),
+        ("contrast_amx.cpp", *EVERYWHERE),
         ("-DVECTOR_BYTES=64", *AVX512, "-mavx512bf16", "-mamx-tile", "-mamx-bf16"),
     ),
 }

@@ -21,6 +21,19 @@ _CONTRAST_FUNCTIONS = {
     "contrast_backward_bfloat16": 2,
     "contrast_backward_bfloat16x3": 2,
 }
+# Each takes one structure (graphcl/kernels/compiled.py) and returns a status.
+_OTHER_FUNCTIONS = (
+    "sparse_product_float",
+    "sparse_product_double",
+    "sparse_row_sum_float",
+    "sparse_row_sum_double",
+    "sparse_sampled_float",
+    "sparse_sampled_double",
+    "rank_float",
+    "rank_double",
+    "draw_free",
+    "sample_neighbours",
+)
 
 
 class NativeKernelsMissing(UserWarning):
@@ -28,8 +41,8 @@ class NativeKernelsMissing(UserWarning):
 
 
 @dataclass(frozen=True)
-class ContrastLibrary:
-    """The compiled contrast kernels for one instruction set."""
+class NativeLibrary:
+    """The compiled kernels for one instruction set."""
 
     name: str
     functions: ctypes.CDLL
@@ -41,7 +54,7 @@ class ContrastLibrary:
 
 
 @functools.cache
-def contrast_library() -> ContrastLibrary | None:
+def native_library() -> NativeLibrary | None:
     """The best library that was built and that this processor runs, or None."""
     names = usable_libraries()
     return load_library(names[0]) if names else None
@@ -104,7 +117,7 @@ def _features() -> int:
     return int(portable.processor_features())
 
 
-def load_library(name: str) -> ContrastLibrary:
+def load_library(name: str) -> NativeLibrary:
     """The library built for one instruction set; the processor must know it."""
     functions = ctypes.CDLL(str(library_path(name)))
     for function, arguments in _CONTRAST_FUNCTIONS.items():
@@ -113,4 +126,7 @@ def load_library(name: str) -> ContrastLibrary:
         pointer = getattr(functions, function)
         pointer.argtypes = [ctypes.c_void_p] * arguments
         pointer.restype = ctypes.c_int
-    return ContrastLibrary(name, functions)
+    for function in _OTHER_FUNCTIONS:
+        getattr(functions, function).argtypes = [ctypes.c_void_p]
+        getattr(functions, function).restype = ctypes.c_int
+    return NativeLibrary(name, functions)

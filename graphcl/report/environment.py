@@ -10,9 +10,12 @@ from graphcl.report.read import Run
 from graphcl.report.table import duration
 from graphcl.report.words import phrase
 
+MOST_CARDS = 4
+"""Runs whose cards are unfolded."""
+
 
 def environment_section(runs: Sequence[Run], names: Sequence[str]) -> str:
-    """One card a run; versions that all runs share are said once."""
+    """One card a run, folded where there are many; versions that all share are said once."""
     versions = [run.result.versions for run in runs]
     shared = bool(versions[0]) and all(version == versions[0] for version in versions)
     text = ""
@@ -24,7 +27,10 @@ def environment_section(runs: Sequence[Run], names: Sequence[str]) -> str:
         f'<div class="card"><h3>{html.escape(name)}</h3>{_card(run, not shared)}</div>\n'
         for run, name in zip(runs, names, strict=True)
     )
-    return f'{text}<div class="cards">{cards}</div>'
+    cards = f'<div class="cards">{cards}</div>'
+    if len(runs) <= MOST_CARDS:
+        return text + cards
+    return f"{text}<details><summary>Commands, settings and protocols</summary>{cards}</details>"
 
 
 def _card(run: Run, with_versions: bool) -> str:

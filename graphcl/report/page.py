@@ -2,21 +2,32 @@
 
 from __future__ import annotations
 
+import base64
+import gzip
 import html
-import json
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Any
 
 from graphcl.atomic import write_text
 from graphcl.errors import ConfigError
-from graphcl.report.embedding_map import embedding_map
+from graphcl.report.charts import Charts
+from graphcl.report.curves import compared_curves, curves, points_per_curve
+from graphcl.report.distributions import histograms, spectra
+from graphcl.report.embedding_map import embedding_map, points_per_map
 from graphcl.report.environment import environment_section
-from graphcl.report.figures import Figure, curves, histograms
+from graphcl.report.examples_section import EXPLANATION, examples_section
+from graphcl.report.figures import Figure
+from graphcl.report.plane import planes
 from graphcl.report.read import Run, read_runs
-from graphcl.report.table import ComparisonTable, Row, comparison_table
+from graphcl.report.study import Study, read_studies
+from graphcl.report.study_section import study_section, study_title
+from graphcl.report.table import comparable, comparison_table
+from graphcl.report.tables import comparison
+
+MOST_OPEN = 4
+"""Runs whose own parts are unfolded; of more, a reader opens what is of interest."""
 
 # Nothing outside the page may be loaded, whatever a run folder managed to slip in. Plotly
 # needs inline script and style; its "download as png" needs data and blob images.
@@ -30,26 +41,31 @@ _CURVES_KEY = (
     "every seed reached. ★ the epoch that validation chose, whose model is tested. "
     "✕ where a seed stopped early.</p>"
 )
+_NO_CURVES = '<p class="quiet">This run trained no epochs, so it has no curves.</p>'
+_NO_MAP = '<p class="quiet">This run kept no embeddings that could be drawn.</p>'
 
 
-def write_report(run_folders: Sequence[Path], output: Path) -> Path:
-    """Write the report of `run_folders` to `output` and return `output`.
+def write_report(folders: Sequence[Path], output: Path) -> Path:
+    """Write the report of `folders`, runs and studies, to `output` and return `output`.
 
-    An existing report is replaced only once the new one is complete.
+    A study (a folder that `graphcl tune` wrote) brings its trials, and the run of its chosen
+    settings where that was tested. An existing report is replaced only once the new one is
+    complete.
 
     Raises:
         ConfigError: no folder was given, or plotly is not installed.
         MissingDataError: a folder or its `result.json` does not exist.
-        DataError: a file of a run is corrupt.
+        DataError: a file of a run or a study is corrupt.
         OutputError: `output` cannot be written.
     """
     output = Path(output)
-    runs = read_runs(run_folders)
-    write_text(output, _page(runs, _plotly_script()))
+    runs, studies = read_runs(folders), read_studies(folders)
+    write_text(output, _page(runs, studies, _plotly_script()))
     return output
 
 
 def _plotly_script() -> str:
+    """plotly.js in an element that `draw.js` unpacks: a third of its size."""
     try:
         from plotly.offline import get_plotlyjs
     except ImportError:
@@ -57,24 +73,43 @@ def _plotly_script() -> str:
             "a report draws with plotly, which is not installed; "
             'get it with `pip install "graphcl[report]"`'
         ) from None
-    # A closing tag inside the library would end the script element early.
-    return str(get_plotlyjs()).replace("</script", "<\\/script")
+    source = get_plotlyjs()
+    # Its licence asks for the notice; no time stamp, so that the same runs give the same page.
+    notice = re.match(r"/\*.*?\*/", source, re.DOTALL)
+    packed = base64.b64encode(gzip.compress(source.encode(), mtime=0)).decode()
+    said = html.escape(notice[0]) if notice else ""
+    return f'<!-- {said} -->\n<script type="application/gzip" id="plotly">{packed}</script>'
 
 
-def _page(runs: Sequence[Run], plotly: str) -> str:
-    charts = _Charts()
+def _page(runs: Sequence[Run], studies: Sequence[Study], plotly: str) -> str:
+    charts = Charts()
     names = _run_names(runs)
     methods = dict.fromkeys(run.result.method for run in runs)
+    methods |= dict.fromkeys(str(study.specification.get("method", "?")) for study in studies)
+    points, most = points_per_curve(runs), points_per_map(runs)
+
+    def together(figures: Callable[[Sequence[Run], Sequence[str]], list[Figure]]) -> str:
+        return _together(runs, charts, figures)
+
+    def each(figures: Callable[[Run], list[Figure]], otherwise: str = "") -> str:
+        return _each(runs, names, lambda run: charts.place(figures(run)) or otherwise)
+
     sections = [
-        ("results", "Results", "".join(_table(t) for t in comparison_table(runs))),
+        ("results", "Results", "".join(comparison(table) for table in comparison_table(runs))),
+        ("tuning", "Tuning", _tuning(studies, charts)),
         (
             "curves",
             "Learning curves",
-            _CURVES_KEY + _per_run(runs, names, lambda run: _curves(run, charts)),
+            together(lambda group, shown: compared_curves(group, shown, points))
+            + (_CURVES_KEY if runs else "")
+            + each(lambda run: curves(run, points), _NO_CURVES),
         ),
-        ("maps", "Embedding maps", _per_run(runs, names, lambda run: _map(run, charts))),
-        ("views", "Views and spectrum", _per_run(runs, names, lambda r: _histograms(r, charts))),
-        ("environment", "Environment", environment_section(runs, names)),
+        ("plane", "Alignment and uniformity", together(planes)),
+        ("spectrum", "Singular spectrum", together(spectra)),
+        ("examples", "Recommendations", _examples(runs, names)),
+        ("maps", "Embedding maps", each(lambda run: _map(run, most), _NO_MAP)),
+        ("views", "Views", each(histograms)),
+        ("environment", "Environment", environment_section(runs, names) if runs else ""),
     ]
     shown = [section for section in sections if section[2]]
     title = f"graphcl report: {', '.join(methods)}"
@@ -84,7 +119,9 @@ def _page(runs: Sequence[Run], plotly: str) -> str:
         f'<h2 id="{key}-heading">{heading}</h2>{content}</section>\n'
         for key, heading, content in shown
     )
-    count = f"{len(runs)} run{'s' if len(runs) != 1 else ''}"
+    count = " and ".join(_counted(len(of), one, many) for of, one, many in (
+        (runs, "run", "runs"), (studies, "study", "studies")
+    ) if of)  # fmt: skip
     return f"""<!DOCTYPE html>
 <html lang="en">
 <head>
@@ -106,7 +143,7 @@ def _page(runs: Sequence[Run], plotly: str) -> str:
 <main>
 <noscript><p>The charts need JavaScript; the tables do not.</p></noscript>
 {body}</main>
-<script>{plotly}</script>
+{plotly}
 <script type="application/json" id="chart-data">{charts.json()}</script>
 <script>
 {_asset("draw.js")}</script>
@@ -115,33 +152,8 @@ def _page(runs: Sequence[Run], plotly: str) -> str:
 """
 
 
-class _Charts:
-    """Collects the figures of the page and numbers their places."""
-
-    def __init__(self) -> None:
-        self._specs: dict[str, Mapping[str, Any]] = {}
-
-    def place(self, figures: Iterable[Figure]) -> str:
-        """The figures' HTML; the drawing comes with `json`."""
-        content = "".join(self._figure(figure) for figure in figures)
-        return f'<div class="charts">{content}</div>' if content else ""
-
-    def json(self) -> str:
-        """All specifications, unable to end the script element they stand in."""
-        text = json.dumps(self._specs, allow_nan=False, separators=(",", ":"))
-        return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
-
-    def _figure(self, figure: Figure) -> str:
-        key = f"chart-{len(self._specs) + 1}"
-        self._specs[key] = figure.spec
-        caption = f"<p>{html.escape(figure.caption)}</p>" if figure.caption else ""
-        wide = ' class="wide"' if figure.wide else ""
-        return (
-            f"<figure{wide}>"
-            f"<figcaption>{html.escape(figure.title)}{caption}</figcaption>"
-            f'<div class="chart" id="{key}" role="group" '
-            f'aria-label="{html.escape(figure.label)}"></div></figure>\n'
-        )
+def _counted(count: int, one: str, many: str) -> str:
+    return f"{count} {one if count == 1 else many}"
 
 
 def _asset(name: str) -> str:
@@ -153,55 +165,55 @@ def _run_names(runs: Sequence[Run]) -> list[str]:
     return [f"{run.result.method} on {run.result.dataset['name']} ({run.name})" for run in runs]
 
 
-def _per_run(runs: Sequence[Run], names: Sequence[str], content: Callable[[Run], str]) -> str:
+def _short_names(runs: Sequence[Run]) -> list[str]:
+    """The method, and the folder where the method is not enough."""
+    methods = [run.result.method for run in runs]
+    return [
+        run.result.method
+        if methods.count(run.result.method) == 1
+        else f"{run.result.method} ({run.name})"
+        for run in runs
+    ]
+
+
+def _together(
+    runs: Sequence[Run],
+    charts: Charts,
+    figures: Callable[[Sequence[Run], Sequence[str]], list[Figure]],
+) -> str:
+    """Charts of all runs of a table at once."""
+    parts = [
+        (title, charts.place(figures(group, _short_names(group))))
+        for title, group in comparable(runs)
+    ]
+    return "".join(f"<h3>{html.escape(title)}</h3>{text}\n" for title, text in parts if text)
+
+
+def _each(runs: Sequence[Run], names: Sequence[str], content: Callable[[Run], str]) -> str:
+    """A part for each run, folded where there are many."""
+    state = " open" if len(runs) <= MOST_OPEN else ""
     parts = [(name, content(run)) for run, name in zip(runs, names, strict=True)]
-    return "".join(f"<h3>{html.escape(name)}</h3>{text}\n" for name, text in parts if text)
-
-
-def _curves(run: Run, charts: _Charts) -> str:
-    placed = charts.place(curves(run))
-    return placed or '<p class="quiet">This run trained no epochs, so it has no curves.</p>'
-
-
-def _map(run: Run, charts: _Charts) -> str:
-    figure = embedding_map(run)
-    if figure is not None:
-        return charts.place([figure])
-    return '<p class="quiet">This run kept no embeddings that could be drawn.</p>'
-
-
-def _histograms(run: Run, charts: _Charts) -> str:
-    return charts.place(histograms(run))
-
-
-def _table(table: ComparisonTable) -> str:
-    caption = html.escape(table.title)
-    head = "".join(f'<th scope="col">{html.escape(text)}</th>' for text in table.header)
-    methods = [row for row in table.rows if not row.is_baseline]
-    baselines = [row for row in table.rows if row.is_baseline]
-    body = f"<tbody>{''.join(_row(row, table) for row in methods)}</tbody>\n"
-    if baselines:
-        rows = "".join(_row(row, table) for row in baselines)
-        group = f'<th scope="rowgroup" colspan="{len(table.header)}">Baselines</th>'
-        body += f'<tbody><tr class="group">{group}</tr>{rows}</tbody>\n'
-    sentences = "".join(f'<p class="quiet">{html.escape(text)}</p>' for text in table.sentences)
-    return (
-        f'<div class="scroll" role="region" tabindex="0" aria-label="{caption}">'
-        f"<table><caption><span>{caption}</span></caption>\n<thead><tr>{head}</tr></thead>\n{body}"
-        f"</table></div>\n{sentences}\n"
+    return "".join(
+        f'<details class="run"{state}><summary>{html.escape(name)}</summary>{text}</details>\n'
+        for name, text in parts
+        if text
     )
 
 
-def _row(row: Row, table: ComparisonTable) -> str:
-    # `<wbr>`: a narrow column breaks settings where a reader would.
-    breakable = re.sub("([=_/-])", r"\1<wbr>", html.escape(row.note))
-    note = f"<small>{breakable}</small>" if breakable else ""
-    cells = "".join(
-        f'<td class="best"><strong>{html.escape(cell.text)}</strong></td>'
-        if cell.best
-        else f"<td>{html.escape(cell.text)}</td>"
-        for cell in row.cells
+def _examples(runs: Sequence[Run], names: Sequence[str]) -> str:
+    content = _each(
+        runs, names, lambda r: examples_section(r.snapshot.examples if r.snapshot else ())
     )
-    p = f"<td>{html.escape(row.p_value) or '–'}</td>" if table.has_p_values else ""
-    cost = "".join(f"<td>{html.escape(text)}</td>" for text in row.cost)
-    return f'<tr><th scope="row">{html.escape(row.method)}{note}</th>{cells}{p}{cost}</tr>\n'
+    return EXPLANATION + content if content else ""
+
+
+def _map(run: Run, most: int) -> list[Figure]:
+    figure = embedding_map(run, most)
+    return [] if figure is None else [figure]
+
+
+def _tuning(studies: Sequence[Study], charts: Charts) -> str:
+    return "".join(
+        f"<h3>{html.escape(study_title(study))}</h3>{study_section(study, charts)}\n"
+        for study in studies
+    )

@@ -25,8 +25,8 @@ class Projection:
     """How the map was made, for its caption: a sentence without the full stop."""
 
 
-def project(embedding: NDArray[np.float32]) -> Projection | None:
-    """Map (n, d) to (m, 2) with m = min(n, 3000), the same way every time.
+def project(embedding: NDArray[np.float32], most: int = MAXIMUM_POINTS) -> Projection | None:
+    """Map (n, d) to (m, 2) with m = min(n, most), the same way every time.
 
     UMAP (McInnes, Healy and Melville, 2018; cosine distance, 15 neighbours) needs 50 points
     and the package umap-learn; whatever goes wrong there, PCA is drawn and the description
@@ -38,9 +38,9 @@ def project(embedding: NDArray[np.float32]) -> Projection | None:
     notes: list[str] = []
     if len(index) < len(embedding):
         notes.append(f"{len(embedding) - len(index)} rows that are not finite left out")
-    if len(index) > MAXIMUM_POINTS:
-        notes.append(f"{MAXIMUM_POINTS:,} of {len(index):,} points, drawn at random")
-        chosen = np.random.default_rng(0).choice(len(index), MAXIMUM_POINTS, replace=False)
+    if len(index) > most:
+        notes.append(f"{most:,} of {len(index):,} points, drawn at random")
+        chosen = np.random.default_rng(0).choice(len(index), most, replace=False)
         index = index[np.sort(chosen)]
     rows = embedding[index].astype(np.float64)
     if len(rows) < MINIMUM_FOR_UMAP:

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from graphcl.data.limits import check_unpacked
 from graphcl.errors import ConfigError, DataError, MissingDataError
+from graphcl.report.snapshot import Snapshot, read_snapshot
+from graphcl.report.study import is_study
 
 
 class _Part(BaseModel):
@@ -64,21 +63,6 @@ class Result(_Part):
 
 
 @dataclass(frozen=True)
-class Snapshot:
-    """What `snapshot.npz` holds of the first seed."""
-
-    embedding: NDArray[np.float32]
-    """(n, d)."""
-    colour: NDArray[Any]
-    """(n,): class ids, class names, or a number such as popularity."""
-    colour_name: str
-    histograms: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
-    """Title -> the raw values, not yet binned."""
-    spectrum: NDArray[np.float64] | None = None
-    """Singular values, largest first."""
-
-
-@dataclass(frozen=True)
 class Run:
     """One finished run."""
 
@@ -89,12 +73,15 @@ class Run:
 
     @property
     def name(self) -> str:
-        """The name of the folder."""
-        return self.folder.name
+        """The name of the folder; of the test that a study ends with, that of the study too."""
+        name = self.folder.name
+        return f"{self.folder.resolve().parent.name}/{name}" if name == "best" else name
 
 
 def read_runs(folders: Sequence[Path]) -> list[Run]:
     """Read every folder, each once, in the order given.
+
+    A study stands for the run of its chosen settings, where that was tested.
 
     Raises:
         ConfigError: `folders` is empty.
@@ -104,9 +91,13 @@ def read_runs(folders: Sequence[Path]) -> list[Run]:
     if not folders:
         raise ConfigError("a report needs at least one run folder (got none)")
     unique: dict[Path, Path] = {}
-    for folder in folders:
-        unique.setdefault(Path(folder).resolve(), Path(folder))
-    return [read_run(folder) for folder in unique]
+    for folder in map(Path, folders):
+        if is_study(folder):
+            if not (folder / "best" / "result.json").exists():
+                continue
+            folder = folder / "best"
+        unique.setdefault(folder.resolve(), folder)
+    return [read_run(folder) for folder in unique.values()]
 
 
 def read_run(folder: Path) -> Run:
@@ -117,19 +108,25 @@ def read_run(folder: Path) -> Run:
         DataError: a file is corrupt.
     """
     folder = Path(folder)
+    return Run(
+        folder=folder,
+        result=read_result(folder),
+        log=_read_log(folder / "log.jsonl"),
+        snapshot=read_snapshot(folder / "snapshot.npz"),
+    )
+
+
+def read_result(folder: Path) -> Result:
+    """Read `result.json` alone.
+
+    Raises:
+        MissingDataError: the folder or the file does not exist.
+        DataError: the file is corrupt.
+    """
     if not folder.is_dir():
         raise MissingDataError(
             f"there is no run folder '{folder}'; give a folder that `graphcl run` wrote"
         )
-    return Run(
-        folder=folder,
-        result=_read_result(folder),
-        log=_read_log(folder / "log.jsonl"),
-        snapshot=_read_snapshot(folder / "snapshot.npz"),
-    )
-
-
-def _read_result(folder: Path) -> Result:
     path = folder / "result.json"
     if not path.exists():
         raise MissingDataError(f"'{folder}' holds no result.json; {_why_no_result(folder)}")
@@ -198,42 +195,4 @@ def _is_record(record: Any) -> bool:
         isinstance(record.get(key, {}), dict)
         and all(isinstance(value, int | float | None) for value in record.get(key, {}).values())
         for key in ("loss", "validation")
-    )
-
-
-def _read_snapshot(path: Path) -> Snapshot | None:
-    if not path.exists():
-        return None
-    try:
-        check_unpacked(path)
-        # Arrays of Python objects would need pickle, which can run code: refused.
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-    except DataError:
-        raise
-    except Exception:  # a damaged archive can fail in any way
-        raise DataError(f"'{path}' is not a readable snapshot; run the experiment again") from None
-    missing = {"embedding", "colour", "colour_name"} - arrays.keys()
-    if missing:
-        raise DataError(f"'{path}' is not a snapshot: it lacks {', '.join(sorted(missing))}")
-    embedding, colour = arrays["embedding"], arrays["colour"]
-    numbers = [embedding, *(v for k, v in arrays.items() if "/" in k or k == "spectrum")]
-    if not all(array.dtype.kind in "fiub" for array in numbers) or (
-        embedding.ndim != 2 or colour.shape != embedding.shape[:1]
-    ):
-        raise DataError(
-            f"'{path}' is not a snapshot: embedding must be numbers (n, d) and colour (n,) "
-            f"(got {embedding.dtype} {embedding.shape} and {colour.dtype} {colour.shape})"
-        )
-    prefix = "histogram/"
-    return Snapshot(
-        embedding=embedding.astype(np.float32),
-        colour=colour,
-        colour_name=str(arrays["colour_name"]),
-        histograms={
-            name.removeprefix(prefix): array.astype(np.float64).ravel()
-            for name, array in arrays.items()
-            if name.startswith(prefix)
-        },
-        spectrum=(arrays["spectrum"].astype(np.float64).ravel() if "spectrum" in arrays else None),
     )

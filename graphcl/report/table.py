@@ -80,10 +80,15 @@ class ComparisonTable:
 
 def comparison_table(runs: Sequence[Run]) -> list[ComparisonTable]:
     """One table per (task, data set, protocol), in the order in which the runs name them."""
+    return [_table(group, title) for title, group in comparable(runs)]
+
+
+def comparable(runs: Sequence[Run]) -> list[tuple[str, list[Run]]]:
+    """The runs that may stand beside each other, under the heading of their table."""
     groups: dict[str, list[Run]] = {}
     for run in runs:
         groups.setdefault(_group_key(run.result), []).append(run)
-    return [_table(group, _heading(group[0].result, runs)) for group in groups.values()]
+    return [(_heading(group[0].result, runs), group) for group in groups.values()]
 
 
 def is_ranking_metric(metric: str) -> bool:

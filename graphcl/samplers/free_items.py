@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 
 from graphcl.errors import ArgumentError
+from graphcl.kernels.compiled import Backend, use_compiled
+from graphcl.kernels.negatives import draw_free
 from graphcl.samplers.contract import uniform
 
 
@@ -68,27 +70,40 @@ class FreeItems:
         high: Tensor,
         count: int,
         generator: torch.Generator | None,
+        *,
+        backend: Backend = "auto",
     ) -> Tensor:
         """(M, count) untaken items low <= j < high, by their mass; -1 where there are none.
 
         With the masses of untaken items laid end to end, a uniform point is drawn,
         and the taken items that lie before it are counted by bisection; only
-        bisection steps loop.
+        bisection steps loop. Backends as in `graphcl.kernels.negatives`.
         """
         free = self.free(rows, low, high)[:, None]
         drawn = uniform((rows.numel(), count), generator, rows)
+        if use_compiled(backend, rows, self.keys):
+            mass = {
+                "free": free,
+                "offset": self.up_to[low],
+                "up_to": self.up_to,
+                "taken_up_to": self.taken_up_to,
+            }
+            begin, end = self._taken(rows, low, high)
+            return draw_free(
+                drawn, count, self.size, rows * self.size, begin, end, self.keys, mass=mass
+            )
         point = torch.minimum((drawn * free).long(), free - 1).clamp_min(0)
         start, stop = (edge[:, None] for edge in self._taken(rows, low, high))
         offset = self.up_to[low][:, None]
         base = (rows * self.size)[:, None]
         before = self.taken_up_to[start]
         first, last = torch.zeros_like(point), (stop - start).expand_as(point).clone()
-        end = max(self.keys.numel() - 1, 0)
+        last_key = max(self.keys.numel() - 1, 0)
         widest = int((stop - start).max()) if rows.numel() else 0
         for _ in range(widest.bit_length()):
             middle = (first + last) >> 1
             place = start + middle
-            item = self.keys[place.clamp(max=end)] - base
+            item = self.keys[place.clamp(max=last_key)] - base
             # Free mass before this taken item; outside the window nothing is read from it.
             ahead = self.up_to[item.clamp(0, self.size)] - offset - self.taken_up_to[place] + before
             below = (first < last) & (ahead <= point)

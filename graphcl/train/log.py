@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from types import TracebackType
-from typing import Any
 
 from graphcl.atomic import write_bytes
 from graphcl.errors import OutputError
+from graphcl.train.sinks.contract import Record, Sink
 
 
 def rewind(path: Path, seed: int, epoch: int) -> None:
@@ -30,15 +29,31 @@ def rewind(path: Path, seed: int, epoch: int) -> None:
     write_bytes(path, b"".join(line + b"\n" for line in kept))
 
 
+def seed_records(path: Path, seed: int) -> list[Record]:
+    """The records of `seed` in a log that was rewound; [] where there is none.
+
+    Raises:
+        OutputError: the file cannot be read.
+    """
+    try:
+        lines = path.read_bytes().splitlines()
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise OutputError(f"cannot read '{path}': {error.strerror or error}") from None
+    return [record for record in map(json.loads, lines) if record["seed"] == seed]
+
+
 def _stays(line: bytes, seed: int, epoch: int) -> bool:
     try:
         record = json.loads(line)
-        return record["seed"] != seed or (record["epoch"] <= epoch and "stopped" not in record)
+        ending = "stopped" in record or "test" in record
+        return record["seed"] != seed or (record["epoch"] <= epoch and not ending)
     except (ValueError, KeyError, TypeError):
         return False
 
 
-class RunLog:
+class RunLog(Sink):
     """Appends records to a JSON-lines file."""
 
     def __init__(self, path: Path) -> None:
@@ -49,21 +64,14 @@ class RunLog:
         except OSError as error:
             raise OutputError(f"cannot write '{path}': {error.strerror or error}") from None
 
-    def write(self, record: dict[str, Any]) -> None:
+    def write(self, record: Record) -> None:
         """Append one record and hand it to the operating system at once."""
         try:
-            self._file.write(json.dumps(record).encode() + b"\n")
+            self._file.write(json.dumps(dict(record)).encode() + b"\n")
             self._file.flush()
         except OSError as error:
             raise OutputError(f"cannot write '{self.path}': {error.strerror or error}") from None
 
-    def __enter__(self) -> RunLog:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def close(self, failed: bool) -> None:
+        """Close the file."""
         self._file.close()

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from graphcl.errors import CheckpointError, NonFiniteError
+from graphcl.errors import CheckpointError, NonFiniteError, OutputError
 from graphcl.evaluate.contract import Split, Task
 from graphcl.methods.contract import Method
+from graphcl.methods.sharing import Sharing
 from graphcl.train.checkpoint import (
     Checkpoint,
     CheckpointFolder,
@@ -23,8 +23,9 @@ from graphcl.train.checkpoint import (
     save_checkpoint,
 )
 from graphcl.train.guard import check_gradients, check_losses, located
-from graphcl.train.log import RunLog
+from graphcl.train.processes import Processes
 from graphcl.train.seeds import random_state, restore_random_state
+from graphcl.train.sinks.contract import Sink
 
 
 @dataclass
@@ -39,9 +40,6 @@ class Progress:
     seconds: float = 0.0
     """Wall time of training and validation, over all resumed parts."""
     stopped: str | None = None
-
-
-Listener = Callable[[Progress, dict[str, float]], None]
 
 
 class Trainer:
@@ -61,12 +59,16 @@ class Trainer:
         seed: int,
         generator: torch.Generator,
         folder: CheckpointFolder,
-        log: RunLog,
+        log: Sink,
         fingerprint: str,
         checkpoint_seconds: float = 10.0,
-        listener: Listener | None = None,
+        processes: Processes | None = None,
     ) -> None:
-        """`fingerprint` names the configuration; `listener` is called after every epoch."""
+        """`fingerprint` names the configuration; `log` gets every record of the training.
+
+        Of several `processes` that train together each has a trainer; the first one's evaluates,
+        and writes to `folder`.
+        """
         self.method = method
         self.task = task
         self.split = split
@@ -76,7 +78,8 @@ class Trainer:
         self.log = log
         self.fingerprint = fingerprint
         self.checkpoint_seconds = checkpoint_seconds
-        self.listener = listener
+        self.processes = processes or Processes()
+        method.sharing = Sharing(self.processes.rank, self.processes.count)
         self.progress = Progress()
         self._clock = time.monotonic()
         self.optimizer = method.optimizer()
@@ -87,7 +90,15 @@ class Trainer:
         Raises:
             NonFiniteError: a loss part or gradient is not finite; the message names the
                 part, the step and the last good checkpoint.
+            OutputError: the disk is full, or the folder cannot be written any more; the
+                message names the checkpoint that --resume goes on from.
         """
+        try:
+            return self._fit()
+        except OutputError as error:
+            raise OutputError(f"{error}; {self._good_checkpoint()}") from None
+
+    def _fit(self) -> Progress:
         config = self.method.config
         last_save = self._clock = time.monotonic()
         while self.progress.stopped is None and self.progress.epoch < config.epochs:
@@ -108,7 +119,7 @@ class Trainer:
                 }
             )
         self.save()
-        if self.progress.best_epoch is not None:
+        if self.progress.best_epoch is not None and self.processes.first:
             best = load_checkpoint(self.folder.best)
             restore_model(self.method, best.part("model"), self.folder.best)
         self.method.eval()
@@ -116,6 +127,8 @@ class Trainer:
 
     def save(self) -> None:
         """Write the full state as the `last` checkpoint."""
+        if not self.processes.first:
+            return
         self._count_time()
         tensors: dict[str, Tensor] = {
             **_prefixed("model", self.method.state_dict()),
@@ -157,23 +170,22 @@ class Trainer:
 
     def _train_epoch(self, epoch: int) -> None:
         started = time.perf_counter()
+        self.processes.begin_epoch(self.method, self.generator)
         self.method.train()
         self.method.epoch_start(epoch, self.generator)
-        totals: dict[str, float] = {}
-        steps = 0
-        for batch in self.method.batches(self.generator):
-            steps += 1
-            parts = self._step(batch, epoch, steps)
+        self.processes.part()
+        sums: dict[str, list[float]] = {}
+        for step, batch in enumerate(self.method.batches(self.generator), start=1):
+            parts = self._step(batch, epoch, step)
             for name, value in parts.items():
-                totals[name] = totals.get(name, 0.0) + float(value.detach())
-        means = {name: total / steps for name, total in totals.items()}
+                sums.setdefault(name, []).append(float(value.detach()))
+        # By its own count: a step of an alternating method need not have every part.
+        means = {name: sum(values) / len(values) for name, values in sums.items()}
         seconds = time.perf_counter() - started
         self.progress.epoch = epoch
         self.log.write(
             {"seed": self.seed, "epoch": epoch, "loss": means, "seconds": round(seconds, 4)}
         )
-        if self.listener:
-            self.listener(self.progress, means)
 
     def _step(self, batch: Any, epoch: int, step: int) -> dict[str, Tensor]:
         try:
@@ -181,6 +193,8 @@ class Trainer:
             parts = self.method.loss(batch, self.generator)
             check_losses(parts, epoch, step)
             parts["total"].backward()
+            parts = self.processes.average(self.method, parts)
+            self.processes.agree(self.generator)
             check_gradients(self.method.named_parameters(), epoch, step)
         except NonFiniteError as error:
             raise self._with_checkpoint(located(error, epoch, step)) from None
@@ -188,9 +202,14 @@ class Trainer:
         return parts
 
     def _with_checkpoint(self, error: NonFiniteError) -> NonFiniteError:
-        kept = self.folder.last if self.folder.last.exists() else None
-        where = f"the last good checkpoint is '{kept}'" if kept else "no checkpoint was written"
-        return NonFiniteError(f"{error}; {where}")
+        return NonFiniteError(f"{error}; {self._good_checkpoint()}")
+
+    def _good_checkpoint(self) -> str:
+        # A write that failed leaves only what `last` was before, under the name `previous`.
+        kept = [path for path in (self.folder.last, self.folder.previous) if path.exists()]
+        if not kept:
+            return "no checkpoint was written"
+        return f"the last good checkpoint is '{kept[0]}'"
 
     def _is_evaluation_epoch(self) -> bool:
         config = self.method.config
@@ -205,7 +224,9 @@ class Trainer:
         self.method.eval()
         try:
             with torch.no_grad():
-                metrics = self.task.validate(self.method, self.split)
+                metrics = self.processes.from_first(
+                    lambda: self.task.validate(self.method, self.split)
+                )
         except NonFiniteError as error:
             located = NonFiniteError(f"at epoch {progress.epoch}: {error}")
             raise self._with_checkpoint(located) from None
@@ -215,9 +236,10 @@ class Trainer:
             progress.best_epoch, progress.best_value = progress.epoch, value
             progress.best_metrics = metrics
             progress.evaluations_since_best = 0
-            save_checkpoint(
-                self.folder.best, _prefixed("model", self.method.state_dict()), self._state()
-            )
+            if self.processes.first:
+                save_checkpoint(
+                    self.folder.best, _prefixed("model", self.method.state_dict()), self._state()
+                )
         else:
             progress.evaluations_since_best += 1
         self.log.write(

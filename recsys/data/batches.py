@@ -43,6 +43,22 @@ class SequenceBatch:
         place = torch.arange(self.items.shape[1], device=self.items.device)
         return place < self.lengths[:, None]
 
+    def positions(self, part: slice) -> slice:
+        """The real positions of some consecutive windows, among all of them."""
+        ends = self.lengths.cumsum(0)[part]
+        return slice(int(ends[0] - self.lengths[part][0]), int(ends[-1]))
+
+    def rows(self, part: slice) -> SequenceBatch:
+        """Some consecutive windows, without the padding that only the others needed."""
+        lengths, positions = self.lengths[part], self.positions(part)
+        return SequenceBatch(
+            items=self.items[part, : int(lengths.max())],
+            lengths=lengths,
+            users=self.users[part],
+            targets=self.targets[positions],
+            places=self.places[positions],
+        )
+
 
 class SequenceBatches:
     """Batches in which every item but each user's first is a target exactly once per epoch.
@@ -149,11 +165,16 @@ class TripleBatches:
 
     Raises:
         ArgumentError: `batch_size` is below 1.
+        DataError: there is no interaction.
     """
 
     def __init__(self, interactions: Interactions, batch_size: int) -> None:
         if batch_size < 1:
             raise ArgumentError(f"batch_size must be at least 1 (got {batch_size})")
+        if len(interactions) == 0:
+            raise DataError(
+                f"'{interactions.name}' has no interactions; there is nothing to learn from"
+            )
         self.batch_size = batch_size
         self.num_items = interactions.num_items
         self.device = interactions.device

@@ -14,6 +14,9 @@ import pandas as pd
 
 from graphcl.errors import DataError, MissingDataError
 
+MOST_COLUMNS = 1000
+"""No log has more; each costs milliseconds, so a header of tens of thousands would hang."""
+
 
 def check_exists(path: Path) -> None:
     """Refuse what is not a file.
@@ -70,12 +73,16 @@ def parse_fields(
         the table without blank lines, empty fields as "", and the line number of each row.
 
     Raises:
-        DataError: the text is empty, or a row has more fields than the first.
+        DataError: the text is empty, its first line has more than `MOST_COLUMNS` fields, or a row
+            has more fields than the first.
     """
     blank = len(text) - len(text.lstrip("\n"))
     body = text[blank:]
     if not body.strip():
         raise DataError(f"'{path}' is empty; it must hold at least one interaction")
+    columns = body.partition("\n")[0].count(separator) + 1
+    if columns > MOST_COLUMNS:
+        raise DataError(f"'{path}' must have at most {MOST_COLUMNS} columns (got {columns})")
     try:
         with warnings.catch_warnings():
             # Otherwise pandas cuts rows that are longer than the header, with a warning only.

@@ -73,7 +73,8 @@ class SequenceEncoder(nn.Module):
     def last(self, items: Tensor, lengths: Tensor) -> Tensor:
         """The hidden state (B, d) at the last item of each row; zero for an empty row."""
         hidden: Tensor = self(items, lengths)
-        rows = torch.arange(len(items), device=items.device)
+        # Not len(items), which torch.export would take for a constant.
+        rows = torch.arange(items.shape[0], device=items.device)
         return hidden[rows, (lengths.long() - 1).clamp(min=0)]
 
     def _check(self, items: Tensor, lengths: Tensor) -> Tensor:

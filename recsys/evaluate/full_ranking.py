@@ -10,10 +10,11 @@ import torch
 from torch import Tensor
 
 from graphcl.errors import ArgumentError, DataError
+from graphcl.kernels.topk import Lists, rank_items
 from recsys.data.interactions import Interactions
 from recsys.data.sequences import flat_histories
 from recsys.evaluate.lists import coverage
-from recsys.evaluate.metrics import CELLS, TiePolicy, find_places, metrics_per_user
+from recsys.evaluate.metrics import Scores, TiePolicy, find_places, metrics_per_user
 from recsys.methods.contract import Recommender
 
 SeenPolicy = Literal["history_keep_target", "none"]
@@ -23,6 +24,8 @@ take "mask" and "keep" for the two."""
 SHORT_NAMES: dict[str, SeenPolicy] = {"mask": "history_keep_target", "keep": "none"}
 
 LARGEST_BLOCK = 4096
+CELLS = 1 << 24
+"""Largest number of scores held at once."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +87,7 @@ def evaluate_users(
             blocks.append({"user": users, **metrics_per_user(places, len(users), cutoffs)})
         if list_length:
             listed = _listed_items(scores, excluded, list_length)
-            recommended += torch.bincount(listed, minlength=scores.shape[1]).cpu()
+            recommended += torch.bincount(listed, minlength=len(recommended)).cpu()
     names = blocks[0] if blocks else {}
     return Evaluation(
         {name: torch.cat([block[name] for block in blocks]).cpu() for name in names}, recommended
@@ -125,13 +128,12 @@ def item_coverage(
     return coverage(found.recommended)
 
 
-def _listed_items(scores: Tensor, excluded: tuple[Tensor, Tensor] | None, length: int) -> Tensor:
+def _listed_items(scores: Scores, excluded: tuple[Tensor, Tensor] | None, length: int) -> Tensor:
     """The items of all lists, one after the other; a list ends where candidates do."""
-    if excluded is not None:
-        scores = scores.clone()
-        scores[excluded] = -torch.inf
-    top = scores.topk(min(length, scores.shape[1]), dim=1)
-    return top.indices[top.values > -torch.inf]
+    count = len(scores if isinstance(scores, Tensor) else scores[0])
+    out = None if excluded is None else Lists.from_pairs(*excluded, count)
+    top = rank_items(scores, k=length, excluded=out)
+    return top.ids[top.scores > -torch.inf]
 
 
 def _check_policy(mask_seen: str) -> str:
@@ -146,7 +148,7 @@ def _check_policy(mask_seen: str) -> str:
 
 def _blocks(
     method: Recommender, holdout: Holdout
-) -> Iterator[tuple[Tensor, Interactions, Interactions, Tensor]]:
+) -> Iterator[tuple[Tensor, Interactions, Interactions, Scores]]:
     """Blocks of users with their histories, targets and scores, all on the method's device."""
     device = device_of(method)
     history = holdout.history.to(device)
@@ -157,21 +159,39 @@ def _blocks(
             f"no user of '{targets.name}' has a held-out item to rank; "
             "at least one user with three interactions is needed"
         )
-    size = max(1, min(LARGEST_BLOCK, CELLS // targets.num_items))
     training = method.training
     method.eval()
     try:
         with torch.no_grad():
-            for users in waiting.split(size):
-                scores = method.score(users, history)
-                if scores.shape != (len(users), targets.num_items):
-                    raise ArgumentError(
-                        f"score() must give ({len(users)}, {targets.num_items}) scores "
-                        f"(got {tuple(scores.shape)})"
-                    )
-                yield users, history, targets, scores
+            for block in waiting.split(LARGEST_BLOCK):
+                for users, scores in _scores(method, block, history):
+                    yield users, history, targets, scores
     finally:
         method.train(training)
+
+
+def _scores(
+    method: Recommender, users: Tensor, history: Interactions
+) -> Iterator[tuple[Tensor, Scores]]:
+    """Vectors where the method has them, else scores of some users at a time."""
+    items = history.num_items
+    vectors = method.vectors(users, history)
+    if vectors is not None:
+        shapes = tuple(len(part) for part in vectors)
+        if shapes != (len(users), items):
+            raise ArgumentError(
+                f"vectors() must give {len(users)} user and {items} item vectors (got "
+                f"{shapes[0]} and {shapes[1]})"
+            )
+        yield users, vectors
+        return
+    for part in users.split(max(1, min(LARGEST_BLOCK, CELLS // items))):
+        scores = method.score(part, history)
+        if scores.shape != (len(part), items):
+            raise ArgumentError(
+                f"score() must give ({len(part)}, {items}) scores (got {tuple(scores.shape)})"
+            )
+        yield part, scores
 
 
 def device_of(method: torch.nn.Module) -> torch.device:

@@ -14,25 +14,20 @@ metric cannot.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 
-from graphcl.errors import ArgumentError, NonFiniteError
+from graphcl.errors import ArgumentError
+from graphcl.kernels.topk import Lists, rank_items
 
 TiePolicy = Literal["mean", "optimistic", "pessimistic"]
 
-CELLS = 1 << 24
-"""Largest number of scores held at once."""
-
-CELLS_IN_CACHE = 1 << 18
-"""Scores compared at once on a CPU: eight times faster than a block that leaves the cache."""
-
-EXACT_IN_FLOAT = 1 << 24
-"""float32 counts exactly up to here."""
+Scores = Tensor | tuple[Tensor, Tensor]
+"""(B, N), or user vectors (B, d) and item vectors (N, d) whose inner products they are."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +46,7 @@ class Places:
 
 
 def find_places(
-    scores: Tensor,
+    scores: Scores,
     rows: Tensor,
     targets: Tensor,
     excluded: tuple[Tensor, Tensor] | None = None,
@@ -63,7 +58,7 @@ def find_places(
     and a user's other targets are candidates too.
 
     Args:
-        scores: float (B, N); may hold infinities, not NaN.
+        scores: float; may hold infinities, not NaN.
         rows: int64 (T,), ascending: the row of `scores` of each target.
         targets: int64 (T,), the target items; no (row, item) pair twice.
         excluded: rows and items, each int64 (S,), that are no candidates (seen items).
@@ -75,62 +70,18 @@ def find_places(
     """
     if ties not in get_args(TiePolicy):
         raise ArgumentError(f"ties must be one of {', '.join(get_args(TiePolicy))} (got {ties!r})")
-    # A maximum is NaN where anything is, and reads the scores once.
-    if scores.numel() and bool(scores.amax().isnan()):
-        raise NonFiniteError("the method gave NaN scores; a ranking needs comparable numbers")
-    own = scores[rows, targets]
-    out = _Lists(*excluded, len(scores)) if excluded is not None else None
-    kept = _Lists(rows, targets, len(scores))
-    higher = torch.empty_like(rows)
-    tied = torch.empty_like(rows)
-    cells = CELLS_IN_CACHE if scores.device.type == "cpu" else CELLS
-    step = max(1, cells // max(1, scores.shape[1]))
-    for start in range(0, len(rows), step):
-        part = slice(start, start + step)
-        field = scores.index_select(0, rows[part])
-        if out is not None:
-            place, items = out.of(rows[part])
-            # NaN is neither above nor equal to anything, so it is never counted.
-            field[place, items] = torch.nan
-            place, items = kept.of(rows[part])
-            field[place, items] = scores[rows[part][place], items]
-        higher[part] = _count(torch.gt, field, own[part, None])
-        tied[part] = _count(torch.eq, field, own[part, None])
+    count = len(scores if isinstance(scores, Tensor) else scores[0])
+    ranks = rank_items(
+        scores,
+        targets=Lists.from_pairs(rows, targets, count),
+        excluded=None if excluded is None else Lists.from_pairs(*excluded, count),
+    )
+    higher, tied = ranks.higher, ranks.tied
     if ties == "mean":
         return Places(rows, higher, tied)
     place, size = _order_among_equals(rows, higher)
     before = higher + place + (tied - size if ties == "pessimistic" else 0)
     return Places(rows, before, torch.ones_like(tied))
-
-
-class _Lists:
-    """Flat (row, item) pairs, looked up by row."""
-
-    def __init__(self, rows: Tensor, items: Tensor, num_rows: int) -> None:
-        if bool((rows[1:] < rows[:-1]).any()):
-            rows, order = torch.sort(rows, stable=True)
-            items = items[order]
-        self.items = items
-        counts = torch.bincount(rows, minlength=num_rows)
-        self.counts, self.starts = counts, counts.cumsum(0) - counts
-
-    def of(self, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """For all items of `rows`: which of `rows` it belongs to, and the item."""
-        counts = self.counts[rows]
-        place = torch.arange(len(rows), device=rows.device).repeat_interleave(counts)
-        first = counts.cumsum(0) - counts
-        within = torch.arange(len(place), device=rows.device) - first[place]
-        return place, self.items[self.starts[rows][place] + within]
-
-
-def _count(compare: Callable[..., Tensor], field: Tensor, own: Tensor) -> Tensor:
-    """How many of each row of `field` (T, N) compare true with `own` (T, 1), int64 (T,)."""
-    if field.shape[1] >= EXACT_IN_FLOAT:
-        found: Tensor = compare(field, own).sum(1)
-        return found
-    # Comparing into float32 and adding that is vectorised; adding booleans is not: five times.
-    flags = compare(field, own, out=torch.empty_like(field, dtype=torch.float32))
-    return flags.sum(1).long()
 
 
 def _order_among_equals(rows: Tensor, higher: Tensor) -> tuple[Tensor, Tensor]:
@@ -152,7 +103,8 @@ def metrics_per_user(places: Places, num_rows: int, cutoffs: Sequence[int]) -> d
     With T the targets of a user and D(p) = 1 / log2(p + 2) for a position p from 0:
     `recall@k` = hits in the top k / |T|; `precision@k` = hits / k; `hit@k` = whether there is a
     hit; `ndcg@k` = sum of D over the hits / sum of D over the first min(k, |T|) positions (the
-    ideal list: Jarvelin & Kekalainen 2002); `mrr` = 1 / (1 + position of the first target).
+    ideal list: Jarvelin & Kekalainen 2002); `mrr` = 1 / (1 + position of the first target), and
+    `mrr@k` the same where that position is below k, else 0.
     Each is averaged over the positions that ties allow.
 
     Raises:
@@ -182,6 +134,8 @@ def metrics_per_user(places: Places, num_rows: int, cutoffs: Sequence[int]) -> d
         result[f"ndcg@{cutoff}"] = gain / ideal
         result[f"hit@{cutoff}"] = (probability * (first_at < cutoff)).sum(1)
         result[f"precision@{cutoff}"] = hits / cutoff
+        within = probability * (first_at < cutoff)
+        result[f"mrr@{cutoff}"] = (within / (first_at + 1)).sum(1)
     result["mrr"] = (probability / (first_at + 1)).sum(1)
     return {name: values.where(number > 0, empty) for name, values in result.items()}
 

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, cast
 
 import numpy as np
 
-from graphcl.evaluate.contract import Sealed, Split, Task
+from graphcl.evaluate.contract import Sealed, Split
 from graphcl.methods.contract import Method
 from recsys.data import (
     Interactions,
@@ -20,9 +20,11 @@ from recsys.data import (
     load_interactions,
     trained_on_the_future,
 )
+from recsys.evaluate.examples import example_lists
 from recsys.evaluate.full_ranking import Evaluation, Holdout, SeenPolicy, evaluate_users
 from recsys.evaluate.items import check_items, check_targets, describe, item_snapshot
 from recsys.evaluate.lists import coverage, popularity_percentile
+from recsys.evaluate.recommender import Known, RecommenderTask
 from recsys.methods.contract import Recommender
 
 CUTOFFS = (5, 10, 20)
@@ -41,7 +43,7 @@ SPLITS: dict[str, str] = {
 }
 
 
-class NextItem(Task):
+class NextItem(RecommenderTask):
     """Predict the item that each user takes next.
 
     The two protocols rank different candidates and must never share a table: on MovieLens-100k,
@@ -67,7 +69,6 @@ class NextItem(Task):
             "of the future is trained on; every item but the user's history is ranked"
         ),
     }
-    reads_tables: ClassVar[bool] = True
     baselines: ClassVar[tuple[str, ...]] = ("popularity",)
 
     def load(
@@ -84,7 +85,7 @@ class NextItem(Task):
             UnknownNameError, MissingDataError, DataError: no such data set or protocol, or a log
                 that cannot be read, that has one item only, or that leaves nobody a target.
         """
-        chosen = self.resolve_protocol(protocol)
+        chosen = self.resolve_protocol(protocol, dataset)
         log = load_interactions(dataset, data_root, columns)
         check_items(log)
         if chosen == "global-time":
@@ -116,10 +117,14 @@ class NextItem(Task):
             test=Sealed(Holdout(parts.history, parts.test)),
             dataset=describe(log),
             protocol=facts,
+            extra={"known": Sealed(Known(log))},
         )
 
     def validate(self, method: Method, split: Split) -> dict[str, float]:
-        """Hit rate, NDCG, recall (equal to the hit rate) and precision at 5, 10, 20, and `mrr`."""
+        """Hit rate, NDCG, reciprocal rank, recall and precision at 5, 10, 20, and `mrr`.
+
+        With one target a user, recall equals the hit rate.
+        """
         return self._evaluate(method, split, split.validation).means()
 
     def test(self, method: Method, split: Split) -> dict[str, float]:
@@ -140,8 +145,12 @@ class NextItem(Task):
         }
 
     def snapshot(self, method: Method, split: Split) -> dict[str, np.ndarray]:
-        """Item embeddings coloured by popularity; see `recsys.evaluate.items.item_snapshot`."""
-        return item_snapshot(cast(Recommender, method), split.train)
+        """`recsys.evaluate.items.item_snapshot` and `recsys.evaluate.examples.example_lists`."""
+        recommender, mask_seen = cast(Recommender, method), split.protocol["mask_seen"]
+        return {
+            **item_snapshot(recommender, split.train, split.test.opened()),
+            **example_lists(recommender, split.test.opened(), mask_seen),
+        }
 
     def _evaluate(
         self, method: Method, split: Split, holdout: Holdout, list_length: int = 0

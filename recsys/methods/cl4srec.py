@@ -68,7 +68,7 @@ class CL4SRec(ContrastiveSequential):
         next_item = self.next_item(batch, generator)
         places = batch.places[self.anchors(batch, generator)]
         items, lengths = self.subsequences.gather(self.subsequences.row_at[places])
-        first, second = (self.encoder.last(*self.view(items, lengths, generator)) for _ in range(2))
+        first, second = (self.last_states(*self.view(items, lengths, generator)) for _ in range(2))
         contrast = paired_info_nce(first, second, self.config.temperature)
         return {
             "total": next_item + self.config.contrast_weight * contrast,

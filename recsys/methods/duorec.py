@@ -53,7 +53,7 @@ class DuoRec(ContrastiveSequential):
         rows, targets = self.subsequences.row_at[batch.places[chosen]], batch.targets[chosen]
         items, lengths = self.subsequences.gather(rows)
         mates = self.same_target(items, lengths, generator, targets=targets, rows=rows)
-        again, mate = self.encoder.last(items, lengths), self.encoder.last(*mates)
+        again, mate = self.last_states(items, lengths), self.last_states(*mates)
         temperature = self.config.temperature
         dropout = paired_info_nce(hidden[chosen], again, temperature)
         target = paired_info_nce(again, mate, temperature, labels=targets)

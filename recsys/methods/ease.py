@@ -25,7 +25,7 @@ from graphcl.kernels.sparse_matrix import SparseMatrix
 from graphcl.methods.contract import MethodConfig
 from recsys.data.interactions import Interactions
 from recsys.data.sequences import flat_histories
-from recsys.methods.contract import Recommender
+from recsys.methods.contract import Recommender, check_users
 
 
 class EASEConfig(MethodConfig):
@@ -59,11 +59,21 @@ class EASE(Recommender):
     @torch.no_grad()
     def score(self, users: Tensor, history: Interactions) -> Tensor:
         """R_u B, float32 (B, num_items); zero for a user without items."""
-        known = self.data if self.config.known == "train" else history
+        return self.score_newcomers(users, self.data if self.config.known == "train" else history)
+
+    @torch.no_grad()
+    def score_newcomers(self, users: Tensor, history: Interactions) -> Tensor:
+        """R_u B with R_u the items of `history`, float32 (B, num_items)."""
+        check_users(users, history)
         taken = self.weights.new_zeros(len(users), self.data.num_items)
         # Repeated interactions count once.
-        taken[flat_histories(known.to(taken.device), users)] = 1.0
+        taken[flat_histories(history.to(taken.device), users)] = 1.0
         return taken @ self.weights
+
+    @torch.no_grad()
+    def item_similarity(self, items: Tensor) -> Tensor:
+        """How much each of `items` speaks for every other, the rows of B: (B, num_items)."""
+        return self.weights[items]
 
     @torch.no_grad()
     def embed(self, data: Interactions) -> Tensor:

@@ -55,7 +55,7 @@ class ICLRec(CL4SRec):
         next_item = self.next_item(batch, generator, hidden)
         chosen = self.anchors(batch, generator)
         items, lengths = self.subsequences.gather(self.subsequences.row_at[batch.places[chosen]])
-        views = [self.encoder.last(*self.view(items, lengths, generator)) for _ in range(2)]
+        views = [self.last_states(*self.view(items, lengths, generator)) for _ in range(2)]
         contrast = paired_info_nce(views[0], views[1], config.temperature)
         labels, centres = self.prototypes(hidden[chosen])
         centres = torch.nn.functional.normalize(centres, dim=1)

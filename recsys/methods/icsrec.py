@@ -73,7 +73,7 @@ class ICSRec(ContrastiveSequential):
         chosen = self.anchors(batch, generator)
         targets = batch.targets[chosen]
         first = hidden[chosen]
-        second = self.encoder.last(*self.mates(batch.places[chosen], targets, generator))
+        second = self.last_states(*self.mates(batch.places[chosen], targets, generator))
         coarse = paired_info_nce(first, second, config.temperature, labels=targets)
         fine = self.to_prototypes(first) + self.to_prototypes(second)
         return {

@@ -29,7 +29,7 @@ from graphcl.kernels.svd import truncated_svd
 from graphcl.methods.contract import MethodConfig
 from recsys.data.interactions import Interactions
 from recsys.data.sequences import flat_histories
-from recsys.methods.contract import Recommender
+from recsys.methods.contract import Recommender, check_users
 
 CELLS = 1 << 24
 """Largest number of similarities held at once."""
@@ -53,7 +53,7 @@ class ItemKNN(Recommender):
     """Cosine similarity of items by their users, `neighbours` kept for each item."""
 
     Config: ClassVar[type[MethodConfig]] = ItemKNNConfig
-    tasks: ClassVar[tuple[str, ...]] = ("ranking", "next-item")
+    tasks: ClassVar[tuple[str, ...]] = ("ranking", "next-item", "cold-start")
     trainable: ClassVar[bool] = False
 
     similar: Tensor
@@ -70,11 +70,22 @@ class ItemKNN(Recommender):
     @torch.no_grad()
     def score(self, users: Tensor, history: Interactions) -> Tensor:
         """Sums of similarities, float32 (B, num_items); zero for a user without items."""
-        known = self.data if self.config.known == "train" else history
+        return self.score_newcomers(users, self.data if self.config.known == "train" else history)
+
+    @torch.no_grad()
+    def score_newcomers(self, users: Tensor, history: Interactions) -> Tensor:
+        """Sums of similarities to the items of `history`, float32 (B, num_items)."""
+        check_users(users, history)
         taken = self.similarity.new_zeros(len(users), self.data.num_items)
         # Repeated interactions count once.
-        taken[flat_histories(known.to(taken.device), users)] = 1.0
+        taken[flat_histories(history.to(taken.device), users)] = 1.0
         return spmm(self.similarities(), taken.T.contiguous()).T
+
+    @torch.no_grad()
+    def item_similarity(self, items: Tensor) -> Tensor:
+        """The cosine of the neighbours that were kept, 0 for all others: (B, num_items)."""
+        rows = self.similarity.new_zeros(len(items), self.data.num_items)
+        return rows.scatter_(1, self.similar[items], self.similarity[items])
 
     def similarities(self) -> SparseMatrix:
         """Row j holds what is similar to item j: (N, N)."""

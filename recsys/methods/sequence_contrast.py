@@ -78,6 +78,11 @@ class ContrastiveSequential(SequentialRecommender):
         states: Tensor = self.encoder(batch.items, batch.lengths)[batch.real]
         return states
 
+    def last_states(self, items: Tensor, lengths: Tensor) -> Tensor:
+        """`encoder.last` of every row (B, d); processes that train together divide the rows."""
+        share = self.sharing.of(len(items))
+        return share.gathered(self.encoder.last(items[share.rows], lengths[share.rows]))
+
     @torch.no_grad()
     def all_states(self, generator: torch.Generator) -> Tensor:
         """The states (T, d) of all positions, without dropout."""

@@ -6,17 +6,17 @@ from collections.abc import Iterator
 from typing import Any, Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from graphcl.config import Count, tunable
-from graphcl.methods.contract import MethodConfig
+from graphcl.methods.contract import MethodConfig, PortableEncoder
 from recsys.data.batches import SequenceBatch, SequenceBatches
 from recsys.data.interactions import Interactions
 from recsys.data.sequences import pad_histories
 from recsys.encoders.contract import SequenceEncoder
 from recsys.encoders.gru4rec import GRU4RecEncoder
 from recsys.encoders.sasrec import Activation, Norm, SASRecEncoder
-from recsys.methods.contract import Recommender
+from recsys.methods.contract import Recommender, check_users
 from recsys.methods.next_item_loss import NextItemChoice, NextItemLoss
 
 USERS_TOGETHER = 256
@@ -72,8 +72,11 @@ class SequentialRecommender(Recommender):
 
     config: Any
     tasks = ("next-item",)
+    divides_batches = True
     tokens = 0
     """Further input ids, such as a mask, that the encoder gets (`encoder.mask_id`)."""
+    causal = True
+    """Whether a position sees its past only; a transformer may see both sides."""
 
     def __init__(self, config: SequentialConfig, data: Interactions) -> None:
         super().__init__(config, data)
@@ -106,6 +109,7 @@ class SequentialRecommender(Recommender):
             norm=config.norm,
             activation=config.activation,
             gated=config.encoder == "ligr",
+            causal=self.causal,
             **shared,
         )
 
@@ -128,14 +132,20 @@ class SequentialRecommender(Recommender):
             generator: source of negatives.
             hidden: (T, d) states at the real positions, `encoder(...)[batch.real]`, where the
                 caller has them already.
+
+        Processes that train together divide the windows.
         """
+        positions, share = len(batch.targets), self.sharing.of(len(batch.lengths))
+        if share.count > 1:
+            hidden = None if hidden is None else hidden[batch.positions(share.rows)]
+            batch = batch.rows(share.rows)
         if hidden is None:
             hidden = self.encoder(batch.items, batch.lengths)[batch.real]
         users = batch.users.repeat_interleave(batch.lengths, output_size=len(batch.targets))
         value: Tensor = self.next_item_loss(
             hidden, self.encoder.item_table, batch.targets, users, generator
         )
-        return value
+        return share.mean(value, len(batch.targets), positions)
 
     def optimizer(self) -> torch.optim.Optimizer:
         """Adam in one pass over each parameter: the item table is most of a small model."""
@@ -148,31 +158,89 @@ class SequentialRecommender(Recommender):
 
     @torch.no_grad()
     def score(self, users: Tensor, history: Interactions) -> Tensor:
-        """<state after the latest `max_length` items of `history`, item embedding>.
+        """<state after the latest `history_length` items of `history`, item embedding>.
 
         Returns (B, num_items). Users without history score every item 0.
         """
-        return self.user_states(users, history) @ self.encoder.item_table.T
+        states, items = self.vectors(users, history)
+        return states @ items.T
+
+    def score_newcomers(self, users: Tensor, history: Interactions) -> Tensor:
+        """As `score`: a user is a history here, whether trained on or not."""
+        return self.score(users, history)
+
+    @torch.no_grad()
+    def vectors(self, users: Tensor, history: Interactions) -> tuple[Tensor, Tensor]:
+        """States after the latest items (B, d) and item embeddings (num_items, d)."""
+        return self.user_states(users, history), self.encoder.item_table
 
     @torch.no_grad()
     def user_states(self, users: Tensor, history: Interactions) -> Tensor:
-        """The state (B, d) after each user's latest `max_length` items, without dropout.
+        """The state (B, d) after each user's latest `history_length` items, without dropout.
 
         Zero without history. Users of about equal length are encoded together.
         """
+        check_users(users, history)
         training = self.training
         self.eval()
         states = self.encoder.item_table.new_zeros(len(users), self.encoder.dimension)
+        encoder = self.history_encoder()
         order = torch.argsort(history.lengths()[users], stable=True)
         for part in order.split(USERS_TOGETHER):
             items, lengths = pad_histories(
-                history, users[part], self.config.max_length, self.encoder.padding_id
+                history, users[part], self.history_length, self.encoder.padding_id
             )
-            states[part] = self.encoder.last(items, lengths)
+            states[part] = encoder(items, lengths)
         self.train(training)
         return states
+
+    @property
+    def history_length(self) -> int:
+        """How many of a user's latest items are read."""
+        length: int = self.config.max_length
+        return length
+
+    def history_encoder(self) -> nn.Module:
+        """What turns histories, items (B, L) and lengths (B,), into user vectors (B, d)."""
+        return HistoryEncoder(self.encoder)
 
     @torch.no_grad()
     def embed(self, data: Interactions) -> Tensor:
         """The item embeddings (num_items, d)."""
         return self.encoder.item_table.clone()
+
+    def portable_encoder(self) -> PortableEncoder:
+        """Item numbers -> user vector."""
+        longest = self.history_length
+        # torch.export follows a recurrence step by step, so its length is fixed.
+        fixed = isinstance(self.encoder, GRU4RecEncoder) or longest < 2
+        length = longest if fixed else 2
+        device = self.encoder.item_table.device
+        return PortableEncoder(
+            self.history_encoder(),
+            {
+                "items": torch.zeros(2, length, dtype=torch.int64, device=device),
+                "lengths": torch.full((2,), length, device=device),
+            },
+            {
+                "items": {0: ("batch", None)} | ({} if fixed else {1: ("length", longest)}),
+                "lengths": {0: ("batch", None)},
+            },
+            f"items int64 (batch, {longest if fixed else f'length <= {longest}'}): the latest "
+            "items of each user, oldest first, as row numbers of the items table, filled up at "
+            "the end with any row number; lengths int64 (batch,): how many of them count; "
+            "returns user vectors (batch, d), whose inner products with the items' vectors are "
+            "the scores",
+        )
+
+
+class HistoryEncoder(nn.Module):
+    """Histories -> the state after the last item of each: what `torch.export` takes along."""
+
+    def __init__(self, encoder: SequenceEncoder) -> None:
+        super().__init__()
+        self.encoder = encoder
+
+    def forward(self, items: Tensor, lengths: Tensor) -> Tensor:
+        """(B, L) and (B,) integers -> (B, d)."""
+        return self.encoder.last(items, lengths)

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 import graphcl.losses
 from graphcl.errors import ArgumentError, NonFiniteArgumentError
 from graphcl.losses import LOSSES
-from graphcl.native import contrast_library
+from graphcl.native import native_library
 
 everyone = pytest.mark.parametrize("name", sorted(LOSSES))
 tempered = pytest.mark.parametrize(
@@ -306,7 +306,7 @@ def test_backends_agree(name: str, backend: str, count: int) -> None:
         with pytest.raises(ArgumentError, match=f"unknown backend '{backend}'"):
             LOSSES[name](backend=backend)(*example(name))
         return
-    if backend == "native" and contrast_library() is None:
+    if backend == "native" and native_library() is None:
         pytest.skip("the compiled passes were not built")
     if backend == "triton":
         pytest.importorskip("triton")

@@ -5,6 +5,7 @@ fresh interpreter for each of twenty kills would spend its time on imports. A re
 line on stdin, the answer a JSON line on stdout:
 
     {"arguments": [...], "step": n}             killed at the n-th step of a write to disk
+    {"arguments": [...], "full": n}             the disk is full from the n-th such step on
     {"arguments": [...], "log": f, "lines": n}  killed once the file has that many lines
     {"arguments": [...]}                        runs to its end
 
@@ -14,6 +15,7 @@ kill could hurt, and a signal sent from outside seldom meets them.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -27,15 +29,16 @@ from graphcl.app.main import main
 
 
 class Steps:
-    """Stands in for the module `os` inside `graphcl.atomic`, and kills at the n-th step."""
+    """Stands in for the module `os` inside `graphcl.atomic`: at the n-th step things go wrong."""
 
-    def __init__(self, last: int) -> None:
+    def __init__(self, last: int, wrong: Callable[[], None]) -> None:
         self._left = last
+        self._wrong = wrong
 
     def step(self) -> None:
         self._left -= 1
-        if self._left == 0:
-            os.kill(os.getpid(), signal.SIGKILL)
+        if self._left <= 0:
+            self._wrong()
 
     def __getattr__(self, name: str) -> Any:
         return getattr(os, name)
@@ -78,13 +81,25 @@ class HalfWrites:
         return middle + self._file.write(content[middle:])
 
 
-def child(arguments: list[str], step: int | None) -> None:
+def be_killed() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def refuse() -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def child(request: dict[str, Any]) -> None:
     """Become the command; never returns."""
     silence = os.open(os.devnull, os.O_WRONLY)
     os.dup2(silence, 1)
-    if step is not None:
-        graphcl.atomic.os = Steps(step)  # type: ignore[attr-defined]
-    sys.argv = ["graphcl", *arguments]
+    if "errors" in request:
+        os.dup2(os.open(request["errors"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC), 2)
+    if "step" in request:
+        graphcl.atomic.os = Steps(request["step"], be_killed)  # type: ignore[attr-defined]
+    if "full" in request:
+        graphcl.atomic.os = Steps(request["full"], refuse)  # type: ignore[attr-defined]
+    sys.argv = ["graphcl", *request["arguments"]]
     code: Any = 1
     try:
         main()
@@ -99,7 +114,7 @@ def handle(request: dict[str, Any]) -> dict[str, Any]:
     """Fork, kill where asked, wait."""
     process = os.fork()
     if process == 0:
-        child(request["arguments"], request.get("step"))
+        child(request)
     deadline = time.monotonic() + 120
     while True:
         done, status = os.waitpid(process, os.WNOHANG)

@@ -127,6 +127,23 @@ def test_killed_at_twenty_random_moments(run, tiny_log, tmp_path):
     killed_and_resumed(run, tiny_log, tmp_path, 20, moment, *long)
 
 
+@pytest.mark.parametrize("step", [3, 22, 24, 26, 28, 41, 63])
+def test_full_disk_is_said_in_one_sentence_and_nothing_is_lost(run, step, tiny_log, tmp_path):
+    straight, broken = tmp_path / "straight", tmp_path / "broken"
+    errors = tmp_path / "errors"
+    assert run(*command("lightgcn", tiny_log, straight)) == 0
+    assert run(*command("lightgcn", tiny_log, broken), full=step, errors=str(errors)) == 2
+    said = errors.read_text()
+    assert "No space left on device" in said
+    assert said.startswith("error: cannot write '")
+    assert said.count("\n") == 1
+    assert not list(broken.rglob(".*")), "half of a file stayed"
+    kept = broken.exists() and loadable(broken)
+    assert kept == ("the last good checkpoint is" in said)
+    assert run(*command("lightgcn", tiny_log, broken)) == 0
+    assert_same_run(straight, broken)
+
+
 def killed_and_resumed(
     run: Run,
     data: Path,

@@ -15,7 +15,7 @@ from graphcl.kernels.contrast.native import native_log_sum_exp
 from graphcl.kernels.contrast.problem import Problem
 from graphcl.kernels.contrast.tiles import tiled_log_sum_exp
 from graphcl.kernels.contrast.triton_backend import triton_log_sum_exp, triton_serves
-from graphcl.native import contrast_library, warn_if_missing
+from graphcl.native import native_library, warn_if_missing
 
 Backend = Literal["auto", "dense", "tiles", "native", "triton"]
 BACKENDS: tuple[str, ...] = get_args(Backend)
@@ -54,7 +54,7 @@ def resolve_backend(
     if shape[0] * shape[1] <= DENSE_LIMIT:
         return "dense"
     if like.device.type == "cpu" and "native" in among:
-        if contrast_library() is not None:
+        if native_library() is not None:
             return "native"
         warn_if_missing()
     if "triton" in among and triton_serves(like):

@@ -61,8 +61,9 @@ def learned_weight_log_sum_exp(
             log-weights of a block from its rows of the two sides' terms, differentiably; called
             on the blocks, again in the backward pass. Whatever is to be trained must be an
             argument.
-        row_terms: (M, r); column_terms: (N, c), of the dtype of the query.
-        parameters: what all pairs share, of that dtype.
+        row_terms: (M, r); column_terms: (N, c), floating.
+        parameters: what all pairs share, floating. `log_weight` gets all of these in the dtype
+            of the result.
         normalised: weights relative to the mean of their row.
         backend: "dense" (O(M N) memory, twice differentiable), "tiles" (exact, O((M + N) (d +
             r)) memory and what `log_weight` takes for a tile), or "auto": dense up to
@@ -92,6 +93,7 @@ def learned_weight_log_sum_exp(
     query, key, row_terms, column_terms = (
         part.to(dtype) for part in (query, key, row_terms, column_terms)
     )
+    parameters = [part.to(dtype) for part in parameters]
     factor = scale_tensor(scale, query)
     if 0 in shape:
         connected = 0.0 * (query.sum() + key.sum() + row_terms.sum() + column_terms.sum())

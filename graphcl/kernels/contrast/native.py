@@ -31,7 +31,7 @@ from graphcl.kernels.contrast.exclusion import Exclusion
 from graphcl.kernels.contrast.operands import Gradients, Operands, Sums
 from graphcl.kernels.contrast.problem import Problem
 from graphcl.kernels.contrast.recompute import recomputed_log_sum_exp
-from graphcl.native import ContrastLibrary, contrast_library, missing_reason
+from graphcl.native import NativeLibrary, missing_reason, native_library
 
 # The last words of the names of the compiled functions.
 _NAMES = {torch.float32: "float", torch.float64: "double"}
@@ -102,7 +102,7 @@ def native_log_sum_exp(problem: Problem, tile: int) -> tuple[Tensor, Tensor | No
             "'tiles' and 'triton' compute there"
         )
     reason = missing_reason()
-    library = contrast_library()
+    library = native_library()
     if library is None:
         raise ArgumentError(
             f"backend 'native' needs the compiled kernels: {reason}; "
@@ -112,7 +112,7 @@ def native_log_sum_exp(problem: Problem, tile: int) -> tuple[Tensor, Tensor | No
 
 
 class _NativePasses:
-    def __init__(self, problem: Problem, library: ContrastLibrary) -> None:
+    def __init__(self, problem: Problem, library: NativeLibrary) -> None:
         # Not the problem itself: it would keep the embeddings alive after backward has
         # freed what it saved.
         self._functions = library.functions
@@ -126,9 +126,21 @@ class _NativePasses:
             self._column_excluded = _PackedExclusion(mirrored, rows)
         self._precision = problem.precision if library.bfloat16 else "highest"
         self._bounded = False
+        """Whether exponentials need no shift."""
+        self._rounded = False
+        """Whether the logits are small enough to be rounded, if the precision allows it."""
 
     def forward(self, operands: Operands) -> Sums:
-        self._bounded = bounded.is_bounded(operands)
+        self._bounded = self._rounded = bounded.is_bounded(operands)
+        if not self._bounded and bounded.looks_bounded(operands):
+            self._bounded = True
+            sums = self._sums(operands)
+            if bounded.was_bounded(sums):
+                return sums
+            self._bounded = False
+        return self._sums(operands)
+
+    def _sums(self, operands: Operands) -> Sums:
         rows, columns = self._shape
         row_sums = operands.query.new_empty(rows)
         column_sums = operands.query.new_empty(columns) if self._wants_columns else None
@@ -164,7 +176,7 @@ class _Call:
     """One call of a compiled pass; holds the arrays it reads until it is over."""
 
     def __init__(self, passes: _NativePasses, operands: Operands, *, two_sided: bool) -> None:
-        self._bounded = passes._bounded
+        self._bounded, self._rounded = passes._bounded, passes._rounded
         self.self_similar = operands.self_similar
         self._query = _array(operands.query)
         self._key = self._query if self.self_similar else _array(operands.key)
@@ -181,7 +193,7 @@ class _Call:
             torch.get_num_threads(),
         )
         self._suffix = _NAMES[self._query.dtype]
-        if self._suffix == "float" and self._bounded:
+        if self._suffix == "float" and self._rounded:
             self._suffix = _BY_PRECISION[passes._precision]
         self._functions = passes._functions
 

@@ -34,11 +34,8 @@ def statistics(
             = e^{2 \log \sum_j e^{l_{ij}} - \log \sum_j e^{2 l_{ij}}}
 
     with p the softmax of the logits l over the candidates, as in `contrast`. n is
-    Kish's effective sample size (Kish 1965, "Survey Sampling").
-
-    Args:
-        query, key, scale, row_ids, column_ids, row_groups, column_groups, exclude,
-        column_bias, backend, tile: as in `mean_logit`.
+    Kish's effective sample size (Kish 1965, "Survey Sampling"). The arguments are those of
+    `mean_logit`.
 
     Returns:
         `ContrastStatistics`, in float64 for float64 input and float32 otherwise.

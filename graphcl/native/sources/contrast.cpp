@@ -9,26 +9,18 @@
 
 template <class Real> using Passes = Pass<Real, VECTOR_BYTES / int(sizeof(Real))>;
 
-template <class Work> static int run(Work work) {
-    try {
-        return work();
-    } catch (const std::bad_alloc&) {
-        return -1;
-    }
-}
-
 int contrast_forward_float(const Contrast* c, float* rows, float* columns) {
-    return run([&] { return Passes<float>(*c).forward(rows, columns); });
+    return status_of([&] { return Passes<float>(*c).forward(rows, columns); });
 }
 
 int contrast_forward_double(const Contrast* c, double* rows, double* columns) {
-    return run([&] { return Passes<double>(*c).forward(rows, columns); });
+    return status_of([&] { return Passes<double>(*c).forward(rows, columns); });
 }
 
 int contrast_backward_float(const Contrast* c, const ContrastGradient* g) {
-    return run([&] { return Passes<float>(*c).backward(*g); });
+    return status_of([&] { return Passes<float>(*c).backward(*g); });
 }
 
 int contrast_backward_double(const Contrast* c, const ContrastGradient* g) {
-    return run([&] { return Passes<double>(*c).backward(*g); });
+    return status_of([&] { return Passes<double>(*c).backward(*g); });
 }

@@ -345,17 +345,17 @@ template <int Parts> class AmxPass {
 } // namespace
 
 int contrast_forward_bfloat16(const Contrast* c, float* rows, float* columns) {
-    return run([&] { return AmxPass<1>(*c).forward(rows, columns); });
+    return status_of([&] { return AmxPass<1>(*c).forward(rows, columns); });
 }
 
 int contrast_backward_bfloat16(const Contrast* c, const ContrastGradient* g) {
-    return run([&] { return AmxPass<1>(*c).backward(*g); });
+    return status_of([&] { return AmxPass<1>(*c).backward(*g); });
 }
 
 int contrast_forward_bfloat16x3(const Contrast* c, float* rows, float* columns) {
-    return run([&] { return AmxPass<2>(*c).forward(rows, columns); });
+    return status_of([&] { return AmxPass<2>(*c).forward(rows, columns); });
 }
 
 int contrast_backward_bfloat16x3(const Contrast* c, const ContrastGradient* g) {
-    return run([&] { return AmxPass<2>(*c).backward(*g); });
+    return status_of([&] { return AmxPass<2>(*c).backward(*g); });
 }

@@ -1,34 +1,7 @@
 // Deals stripes of columns to threads, and joins what each of them gathers.
 #pragma once
 #include "sums.h"
-#include <thread>
-#include <vector>
-
-// Runs work(thread) on every thread; an exception (out of memory) ends the whole call.
-template <class Work> int on_threads(int threads, Work work) {
-    std::vector<char> failed(size_t(threads), 0);
-    auto guarded = [&](int thread) {
-        try {
-            work(thread);
-        } catch (...) {
-            failed[size_t(thread)] = 1;
-        }
-    };
-    std::vector<std::thread> others;
-    int started = 1;
-    for (; started < threads; ++started) {
-        try {
-            others.emplace_back(guarded, started);
-        } catch (...) {
-            break;
-        }
-    }
-    // What could not be started is done here: slower, but the same result.
-    for (int thread = started; thread < threads; ++thread) guarded(thread);
-    guarded(0);
-    for (std::thread& other : others) other.join();
-    return std::find(failed.begin(), failed.end(), 1) == failed.end() ? 0 : -1;
-}
+#include "workers.h"
 
 // Stripes of columns for one thread, dealt out there and back so that the long and
 // the short stripes of a triangle are shared evenly. Fixed by the number of threads

@@ -12,26 +12,7 @@ import numpy as np
 import pytest
 import yaml
 
-from graphcl.app.main import main
-
 SMOKE = ["--set", "epochs=2", "--set", "evaluate_every=1"]
-
-
-@pytest.fixture
-def command(monkeypatch, capsys):
-    """Calls `graphcl ...`; returns exit code, output and error text."""
-
-    def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["graphcl", *map(str, arguments)])
-        try:
-            main()
-            code = 0
-        except SystemExit as stop:
-            code = stop.code or 0
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return call
 
 
 def refused(outcome, *words):
@@ -230,7 +211,9 @@ def test_show_explains_every_kind_of_thing(command, name):
     assert len(printed.splitlines()) > 3
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["list"], ["run", "--help"]])
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["list"], ["run", "--help"], ["recommend", "--help"]]
+)
 def test_help_and_list_take_less_than_half_a_second(arguments):
     # Processor time, as the wall clock of a shared machine measures its other users.
     def seconds():

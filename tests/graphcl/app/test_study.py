@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from optuna.trial import TrialState
 
+from graphcl.app.sampler import NumberedSampler
 from graphcl.app.study import (
     CLOSED,
     MOST_RETRIES,
-    NumberedSampler,
     finished,
     history,
     is_surplus,

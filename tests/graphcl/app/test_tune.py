@@ -3,35 +3,16 @@
 from __future__ import annotations
 
 import json
-import sys
 
 import numpy as np
 import optuna
 import pytest
 import yaml
 
-from graphcl.app.main import main
 from graphcl.evaluate.contract import Sealed
 from recsys.evaluate.ranking import Ranking
 
 SMOKE = ["--set", "epochs=2", "--set", "evaluate_every=1", "--set", "batch_size=512"]
-
-
-@pytest.fixture
-def command(monkeypatch, capsys):
-    """Calls `graphcl ...`; returns exit code, output and error text."""
-
-    def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["graphcl", *map(str, arguments)])
-        try:
-            main()
-            code = 0
-        except SystemExit as stop:
-            code = stop.code or 0
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return call
 
 
 @pytest.fixture

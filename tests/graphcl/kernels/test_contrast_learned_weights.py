@@ -131,6 +131,14 @@ def test_a_row_without_weight_and_empty_sides() -> None:
     assert torch.isneginf(nothing).all()
 
 
+def test_sixteen_bits_are_computed_in_float32() -> None:
+    given = {name: part.detach().to(torch.bfloat16) for name, part in arguments().items()}
+    wide = {name: part.float() for name, part in given.items()}
+    for backend in ("dense", "tiles"):
+        found = value(given, backend=backend, tile=2)
+        torch.testing.assert_close(found, value(wide, backend=backend, tile=2))
+
+
 def test_memory_is_linear() -> None:
     sizes = []
 

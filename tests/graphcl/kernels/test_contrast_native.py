@@ -13,7 +13,7 @@ from torch import Tensor
 from graphcl.errors import ArgumentError
 from graphcl.kernels.contrast import contrast, contrast_both, native
 from graphcl.losses import info_nce
-from graphcl.native import ContrastLibrary, load_library, missing_reason, usable_libraries
+from graphcl.native import NativeLibrary, load_library, missing_reason, usable_libraries
 
 pytestmark = pytest.mark.skipif(
     missing_reason() is not None, reason=f"no compiled kernels: {missing_reason()}"
@@ -22,9 +22,9 @@ every_library = pytest.mark.parametrize("library", usable_libraries(), indirect=
 
 
 @pytest.fixture
-def library(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> ContrastLibrary:
+def library(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> NativeLibrary:
     chosen = load_library(request.param)
-    monkeypatch.setattr(native, "contrast_library", lambda: chosen)
+    monkeypatch.setattr(native, "native_library", lambda: chosen)
     return chosen
 
 
@@ -82,7 +82,7 @@ SHAPES = [(1, 1, 1), (5, 7, 3), (193, 400, 33), (385, 191, 16), (400, 770, 65)]
 @pytest.mark.parametrize(("rows", "columns", "dimension"), SHAPES)
 @pytest.mark.parametrize("spread", [0.1, 8.0], ids=["bounded", "running"])
 def test_equals_dense(
-    library: ContrastLibrary, rows: int, columns: int, dimension: int, spread: float
+    library: NativeLibrary, rows: int, columns: int, dimension: int, spread: float
 ) -> None:
     query, key = random(rows, dimension), random(columns, dimension, seed=1)
     bias = random(columns, seed=2)
@@ -103,7 +103,7 @@ def test_equals_dense(
 @pytest.mark.parametrize("spread", [0.1, 8.0], ids=["bounded", "running"])
 @pytest.mark.parametrize("symmetric", [True, False])
 def test_self_similarity_equals_dense(
-    library: ContrastLibrary, count: int, spread: float, symmetric: bool
+    library: NativeLibrary, count: int, spread: float, symmetric: bool
 ) -> None:
     query, bias = random(count, 20), random(count, seed=2)
     ids = torch.arange(count)
@@ -118,7 +118,7 @@ def test_self_similarity_equals_dense(
 
 @every_library
 @pytest.mark.parametrize("spread", [0.1, 8.0], ids=["bounded", "running"])
-def test_both_directions_equal_dense(library: ContrastLibrary, spread: float) -> None:
+def test_both_directions_equal_dense(library: NativeLibrary, spread: float) -> None:
     results = []
     for backend in ("dense", "native"):
         first, second = random(390, 20).requires_grad_(), random(205, 20, seed=1).requires_grad_()
@@ -140,7 +140,7 @@ def test_both_directions_equal_dense(library: ContrastLibrary, spread: float) ->
 
 
 @every_library
-def test_float32_is_as_exact_as_its_roundings(library: ContrastLibrary) -> None:
+def test_float32_is_as_exact_as_its_roundings(library: NativeLibrary) -> None:
     query, key = random(700, 64), random(900, 64, seed=1)
     query, key = (torch.nn.functional.normalize(part, dim=1) for part in (query, key))
     wanted = value_and_gradients("dense", query, key, None, scale=2.0)
@@ -150,7 +150,7 @@ def test_float32_is_as_exact_as_its_roundings(library: ContrastLibrary) -> None:
 
 @every_library
 @pytest.mark.parametrize("temperature", [1e-3, 0.01, 0.1, 10.0])
-def test_extreme_temperatures(library: ContrastLibrary, temperature: float) -> None:
+def test_extreme_temperatures(library: NativeLibrary, temperature: float) -> None:
     values = []
     for backend in ("dense", "native"):
         z1, z2 = random(250, 12).requires_grad_(), random(250, 12, seed=1).requires_grad_()
@@ -160,7 +160,7 @@ def test_extreme_temperatures(library: ContrastLibrary, temperature: float) -> N
 
 
 @every_library
-def test_logits_far_below_zero(library: ContrastLibrary) -> None:
+def test_logits_far_below_zero(library: NativeLibrary) -> None:
     # Every exponential underflows without its row's own shift.
     query = random(300, 4).abs() + 20
     wanted = value_and_gradients("dense", query, -query, None, scale=1.0)
@@ -168,8 +168,60 @@ def test_logits_far_below_zero(library: ContrastLibrary) -> None:
     assert_close(value_and_gradients("native", query, -query, None, scale=1.0), wanted, 1e-10)
 
 
+def directions_seen(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, bool]]:
+    """A list that fills with every pass: its direction, and whether it shifted nothing."""
+    seen: list[tuple[str, bool]] = []
+    run = native._Call.run
+
+    def watched(call: native._Call, direction: str, *addresses: int | None) -> None:
+        seen.append((direction, bool(call._contrast.bounded)))
+        run(call, direction, *addresses)
+
+    monkeypatch.setattr(native._Call, "run", watched)
+    return seen
+
+
 @every_library
-def test_threads_do_not_change_the_result(library: ContrastLibrary) -> None:
+def test_long_rows_with_small_logits_need_no_shift(
+    library: NativeLibrary, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = directions_seen(monkeypatch)
+    query, key = 1.5 * random(300, 64), 0.6 * random(500, 64, seed=1)
+    assert (query @ key.T).abs().max() < 40 < query.norm(dim=1).max() * key.norm(dim=1).max()
+    wanted = value_and_gradients("dense", query, key, None)
+    assert_close(value_and_gradients("native", query.float(), key.float(), None), wanted, 5e-6)
+    assert seen == [("forward", True), ("backward", True)]
+
+
+@every_library
+@pytest.mark.parametrize("steep", [60.0, 200.0, -90.0])
+def test_a_guess_that_failed_is_made_good(
+    library: NativeLibrary, monkeypatch: pytest.MonkeyPatch, steep: float
+) -> None:
+    """One row that no probe looks at overflows, or is large enough to, or vanishes."""
+    seen = directions_seen(monkeypatch)
+    query, key = 0.1 * random(330, 16), random(500, 16, seed=1)
+    query[7], key[:, 0] = 0.0, 1.0
+    query[7, 0] = steep
+    wanted = value_and_gradients("dense", query, key, None)
+    # A logit of 200 is right to 1e-5.
+    assert_close(value_and_gradients("native", query.float(), key.float(), None), wanted, 2e-5)
+    assert seen == [("forward", True), ("forward", False), ("backward", False)]
+
+
+@every_library
+def test_steep_logits_are_not_tried(
+    library: NativeLibrary, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = directions_seen(monkeypatch)
+    query, key = random(300, 64), random(500, 64, seed=1)
+    value_and_gradients("native", query.float(), key.float(), None, scale=20.0)
+    value_and_gradients("native", query.float(), key.float(), random(500).float(), scale=3.0)
+    assert seen == [("forward", False), ("backward", False)] * 2
+
+
+@every_library
+def test_threads_do_not_change_the_result(library: NativeLibrary) -> None:
     query, key, bias = random(1000, 30), random(1100, 30, seed=1), random(1100, seed=2)
     before, results = torch.get_num_threads(), []
     try:
@@ -238,7 +290,7 @@ def test_non_contiguous_embeddings() -> None:
 
 
 def test_missing_library_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(native, "contrast_library", lambda: None)
+    monkeypatch.setattr(native, "native_library", lambda: None)
     monkeypatch.setattr(native, "missing_reason", lambda: "no compiler")
     with pytest.raises(ArgumentError, match="needs the compiled kernels: no compiler"):
         contrast(random(4, 3), scale=1.0, backend="native")
@@ -271,14 +323,14 @@ def test_views_by_minus_one() -> None:
 
 @every_library
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_embeddings_without_columns(library: ContrastLibrary, dtype: torch.dtype) -> None:
+def test_embeddings_without_columns(library: NativeLibrary, dtype: torch.dtype) -> None:
     # All products are 0, on either side of the first block.
     output = contrast(torch.zeros(900, 0, dtype=dtype), scale=1.0, backend="native")
     torch.testing.assert_close(output.denominator, torch.full((900,), 899.0).log())
 
 
 @every_library
-def test_compiled_sums_without_columns(library: ContrastLibrary) -> None:
+def test_compiled_sums_without_columns(library: NativeLibrary) -> None:
     ones, rows = torch.ones(900), torch.zeros(900)
     call = native._Contrast(
         *(900, 900, 0, None, None, 1.0, ones.data_ptr(), ones.data_ptr()),

@@ -371,7 +371,7 @@ def test_the_blocks_that_hold_a_pair_are_listed() -> None:
 def test_auto_takes_triton_only_where_it_can_compute(monkeypatch: pytest.MonkeyPatch) -> None:
     like, large = torch.empty(1), (1000, 1000)
     monkeypatch.setattr(backends, "triton_serves", lambda like: True)
-    monkeypatch.setattr(backends, "contrast_library", lambda: None)
+    monkeypatch.setattr(backends, "native_library", lambda: None)
     monkeypatch.setattr(backends, "warn_if_missing", lambda: None)
     assert backends.resolve_backend("auto", large, like) == "triton"
     assert backends.resolve_backend("auto", large, like, ("dense", "tiles")) == "tiles"

@@ -6,7 +6,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from graphcl.errors import ArgumentError
+from graphcl.kernels import compiled
 from graphcl.kernels.negatives import sample_negatives
+from graphcl.native import load_library, missing_reason, usable_libraries
+from graphcl.samplers.free_items import FreeItems
+
+no_kernels = pytest.mark.skipif(missing_reason() is not None, reason="no compiled kernels")
 
 
 def keys_of(taken: list[set[int]], num_items: int) -> torch.Tensor:
@@ -27,11 +32,79 @@ def test_negatives_are_exactly_the_free_items(log: tuple[int, list[set[int]]], s
     num_items, taken = log
     users = torch.arange(len(taken)).repeat_interleave(200)
     generator = torch.Generator().manual_seed(seed)
-    drawn = sample_negatives(users, num_items, keys_of(taken, num_items), generator)
+    drawn = sample_negatives(
+        users, num_items, keys_of(taken, num_items), generator, backend="torch"
+    )
     for user, items in enumerate(taken):
         # 200 draws of at most 12 items miss one with probability below 12 * (11/12)^200 < 4e-7.
         allowed = set(range(num_items)) - items or set(range(num_items))
         assert set(drawn[users == user].tolist()) == allowed
+
+
+@no_kernels
+@pytest.mark.parametrize("name", usable_libraries())
+@given(log=logs(), seed=st.integers(0, 2**31), few=st.booleans())
+@settings(max_examples=60, deadline=None)
+def test_compiled_draws_are_the_same(
+    name: str, log: tuple[int, list[set[int]]], seed: int, few: bool
+) -> None:
+    num_items, taken = log
+    keys = keys_of(taken, num_items)
+    # More users than rows, and more rows than users.
+    users = torch.arange(len(taken))[-1:] if few else torch.arange(len(taken)).repeat(40)
+    library = load_library(name)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(compiled, "native_library", lambda: library)
+        found, wanted = (
+            sample_negatives(
+                users, num_items, keys, torch.Generator().manual_seed(seed), backend=backend
+            )
+            for backend in ("native", "torch")
+        )
+        assert torch.equal(found, wanted)
+
+
+@no_kernels
+@pytest.mark.parametrize("name", usable_libraries())
+@given(log=logs(), seed=st.integers(0, 1000))
+@settings(max_examples=60, deadline=None)
+def test_compiled_draws_by_mass_are_the_same(
+    name: str, log: tuple[int, list[set[int]]], seed: int
+) -> None:
+    num_items, taken = log
+    generator = torch.Generator().manual_seed(seed)
+    mass = torch.randint(4, (num_items,), generator=generator)
+    items = FreeItems(mass, keys_of(taken, num_items))
+    rows = torch.arange(len(taken))
+    low = torch.randint(num_items, rows.shape, generator=generator)
+    high = low + (torch.rand(rows.shape, generator=generator) * (num_items + 1 - low)).long()
+    library = load_library(name)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(compiled, "native_library", lambda: library)
+        found, wanted = (
+            items.draw(rows, low, high, 30, torch.Generator().manual_seed(seed), backend=backend)
+            for backend in ("native", "torch")
+        )
+    assert torch.equal(found, wanted)
+
+
+@no_kernels
+def test_threads_do_not_change_the_draws() -> None:
+    generator = torch.Generator().manual_seed(0)
+    keys = torch.unique(torch.randint(500 * 300, (20_000,), generator=generator))
+    users = torch.randint(500, (50_000,), generator=generator)
+    before = torch.get_num_threads()
+    drawn = []
+    try:
+        for threads in (1, 4):
+            torch.set_num_threads(threads)
+            state = torch.Generator().manual_seed(1)
+            drawn.append(sample_negatives(users, 300, keys, state, backend="native"))
+    finally:
+        torch.set_num_threads(before)
+    assert torch.equal(*drawn)
+    wanted = sample_negatives(users, 300, keys, torch.Generator().manual_seed(1), backend="torch")
+    assert torch.equal(drawn[0], wanted)
 
 
 def test_free_items_are_equally_likely() -> None:
@@ -91,3 +164,5 @@ def test_bad_arguments() -> None:
         sample_negatives(users, 0, keys)
     with pytest.raises(ArgumentError, match="must be int64"):
         sample_negatives(users.int(), 3, keys)
+    with pytest.raises(ArgumentError, match="backend must be one of auto, torch, native"):
+        sample_negatives(users, 3, keys, backend="dense")

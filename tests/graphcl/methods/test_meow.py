@@ -9,8 +9,11 @@ from typing import Any
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn.functional import elu, layer_norm, normalize
+from torch_geometric.data import HeteroData
 
 from graphcl.errors import ConfigError
 from graphcl.evaluate.heterogeneous_node_classification import HeterogeneousNodeClassification
@@ -282,6 +285,46 @@ def test_odd_data_train_to_finite_embeddings(data: Any, method: type, change: An
         optimizer.step()
     assert all(parameter.grad is not None for parameter in model.parameters())
     assert torch.isfinite(model.eval().embed(data)).all()
+
+
+@st.composite
+def heterogeneous(draw: Any) -> Any:
+    """Any small graph of papers, authors and venues, features or not, edges or not."""
+    sizes = {kind: draw(st.integers(1, 6)) for kind in ("paper", "author", "venue")}
+    data = HeteroData()
+    for kind, size in sizes.items():
+        data[kind].num_nodes = size
+        if draw(st.booleans()):
+            data[kind].x = torch.randn(size, draw(st.integers(1, 3)))
+    for source, target in (("paper", "author"), ("venue", "paper")):
+        ends = st.tuples(st.integers(0, sizes[source] - 1), st.integers(0, sizes[target] - 1))
+        edges = draw(st.lists(ends, unique=True, max_size=12))
+        edge_index = torch.tensor(edges, dtype=torch.long).view(-1, 2).T
+        data[source, "to", target].edge_index = edge_index
+    paths = {
+        "pap": ("paper", "author", "paper"),
+        "pvp": ("paper", "venue", "paper"),
+        "pvpap": ("paper", "venue", "paper", "author", "paper"),
+    }
+    names = draw(st.lists(st.sampled_from(sorted(paths)), unique=True, min_size=1))
+    data.target, data.meta_paths = "paper", {name: paths[name] for name in names}
+    return data
+
+
+@settings(max_examples=25, deadline=None)
+@given(data=heterogeneous(), method=st.sampled_from([MEOW, AdaMEOW]), seed=st.integers(0, 99))
+def test_any_small_graph_gives_finite_losses_and_gradients(
+    data: Any, method: type, seed: int
+) -> None:
+    model = built(method, data, dimension=4, neighbours=2)
+    parts = model.loss(data, torch.Generator().manual_seed(seed))
+    parts["total"].backward()
+    for name, parameter in model.named_parameters():
+        assert parameter.grad is not None, name
+        assert torch.isfinite(parameter.grad).all(), name
+    embedding = model.eval().embed(data)
+    assert embedding.shape == (data["paper"].num_nodes, 4)
+    assert torch.isfinite(embedding).all()
 
 
 @pytest.mark.parametrize("clusters", [(1,), (1, 1), (60,), (200, 1)])

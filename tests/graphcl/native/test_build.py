@@ -26,7 +26,7 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "built"
     for module in (build, library):
         monkeypatch.setattr(module, "BUILT", folder)
-    cached = (library.contrast_library, library.missing_reason, library.warn_if_missing)
+    cached = (library.native_library, library.missing_reason, library.warn_if_missing)
     for function in cached:
         function.cache_clear()
     yield folder
@@ -44,7 +44,7 @@ def test_build_can_be_loaded(elsewhere: Path) -> None:
     )
     library.missing_reason.cache_clear()
     assert library.missing_reason() is None
-    assert library.contrast_library() is not None
+    assert library.native_library() is not None
     # Libraries of other sources could read our arrays wrongly: they are not loaded.
     (elsewhere / build.STAMP).write_text("of another version  sources\n")
     library.missing_reason.cache_clear()
@@ -104,9 +104,9 @@ def a_built_folder(folder: Path) -> None:
 @pytest.mark.parametrize("damage", ["truncated", "gone", "swapped"])
 def test_damaged_library_is_not_loaded(elsewhere: Path, damage: str) -> None:
     a_built_folder(elsewhere)
-    assert library.contrast_library() is not None
+    assert library.native_library() is not None
     name = library.usable_libraries()[0]
-    for function in (library.contrast_library, library.missing_reason):
+    for function in (library.native_library, library.missing_reason):
         function.cache_clear()
     path = elsewhere / f"{name}.so"
     if damage == "truncated":
@@ -119,7 +119,7 @@ def test_damaged_library_is_not_loaded(elsewhere: Path, damage: str) -> None:
         if damage == "swapped":
             path.write_text("no library")
     assert library.missing_reason() == f"{path} is damaged or gone"
-    assert library.contrast_library() is None
+    assert library.native_library() is None
     z = torch.randn(300, 8)
     with pytest.warns(NativeKernelsMissing, match="is damaged or gone"):
         contrast(z, scale=1.0)

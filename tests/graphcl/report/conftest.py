@@ -94,3 +94,45 @@ def make_run(tmp_path: Path) -> RunBuilder:
         return folder
 
     return build
+
+
+@pytest.fixture
+def make_study(tmp_path: Path) -> Callable[..., Path]:
+    """`make_study("a", trials=12)` -> a folder as `graphcl tune` writes it, with a toy study."""
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+
+    def build(name: str, *, trials: int = 12, best: bool = True, journal: bool = False) -> Path:
+        folder = tmp_path / "tune" / name
+        folder.mkdir(parents=True)
+        if journal:
+            backend = optuna.storages.journal.JournalFileBackend(str(folder / "study.journal"))
+            storage: Any = optuna.storages.JournalStorage(backend)
+        else:
+            storage = f"sqlite:///{folder / 'study.db'}"
+        study = optuna.create_study(
+            study_name=name, storage=storage, direction="maximize",
+            sampler=optuna.samplers.RandomSampler(seed=0),
+        )  # fmt: skip
+        searched = {"method": "lightgcl", "dataset": "ml-100k", "task": "ranking"}
+        study.set_user_attr("specification", searched)
+        start = {"learning_rate": 1e-3, "layers": 2, "negatives": "all"}
+        study.enqueue_trial(start, user_attrs={"baseline": True})
+
+        def objective(trial: optuna.Trial) -> float:
+            rate = trial.suggest_float("learning_rate", 1e-4, 1e-1, log=True)
+            layers = trial.suggest_int("layers", 1, 3)
+            trial.suggest_categorical("negatives", ["all", "batch"])
+            value = 0.3 - 0.02 * (np.log10(rate) + 2) ** 2 + 0.01 * layers
+            trial.report(value / 2, 1)
+            if trial.number % 4 == 3:
+                raise optuna.TrialPruned
+            return float(value)
+
+        study.optimize(objective, n_trials=trials)
+        if best:
+            (folder / "best.yaml").write_text("tuned:\n  validation: {recall@20: 0.3}\n")
+        return folder
+
+    return build

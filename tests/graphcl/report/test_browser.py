@@ -18,16 +18,22 @@ pytestmark = [
 ]
 
 # A frame as wide as a phone: headless windows do not go below 500 pixels.
-FRAME = """<body><iframe id="page" src="report.html" style="width:390px;height:9000px"></iframe>
+# Everything is in sight, so every chart is drawn.
+FRAME = """<body><iframe id="page" src="report.html" style="width:390px;height:HEIGHT"></iframe>
 <script>
 const frame = document.getElementById("page");
 function look() {
   const root = frame.contentDocument.documentElement;
-  if (!root.dataset.charts) { return setTimeout(look, 50); }
+  const [ready, all] = (root.dataset.charts || "0/1").split("/");
+  if (ready !== all) { return setTimeout(look, 50); }
   document.title = [root.dataset.charts, root.scrollWidth, root.clientWidth].join(" ");
 }
 frame.onload = look;
 </script></body>"""
+TALL = 30000
+# Validation, two losses and a map of each run; both runs' curves, the plane, the spectrum and a
+# histogram; and three of the study.
+CHARTS = 2 * 4 + 4 + 3
 
 
 def browse(path, profile, *flags):
@@ -41,29 +47,46 @@ def browse(path, profile, *flags):
 
 
 @pytest.fixture
-def page(make_run, tmp_path):
+def page(make_run, make_study, tmp_path):
+    """A page with every kind of chart and table."""
     popular = {"colour": np.arange(60) ** 3, "colour_name": np.array("popularity")}
-    extra = {"histogram/kept": np.arange(30.0), "spectrum": np.exp(-np.arange(9.0))}
-    runs = [make_run("a", snapshot=extra), make_run("b", method="<b>dgi</b>", snapshot=popular)]
-    return write_report(runs, tmp_path / "report.html")
+    extra = {
+        "histogram/kept/inside": np.arange(30.0),
+        "histogram/kept/between": np.arange(20.0),
+        "spectrum": np.exp(-np.arange(9.0)),
+        "alignment": np.array(0.3),
+        "uniformity": np.array(-2.0),
+        "examples/user": np.array(["a-user-with-quite-a-long-name"]),
+        "examples/history": np.array([["A film with a long title (1979)"] * 8]),
+        "examples/recommended": np.array([["Another film with a long title (1996)"] * 10]),
+        "examples/hit": np.array([[False, True] * 5]),
+        "examples/held_out": np.array([["Another film with a long title (1996)"]]),
+    }
+    folders = [make_run("a", snapshot=extra), make_run("b", method="<b>dgi</b>", snapshot=popular)]
+    return write_report([*folders, make_study("c")], tmp_path / "report.html")
 
 
 def test_every_chart_is_drawn_and_the_console_is_empty(page, tmp_path):
-    dom, console = browse(page, tmp_path / "profile", "--window-size=1200,2000")
+    dom, console = browse(page, tmp_path / "profile", f"--window-size=1200,{TALL}")
     assert console == []
-    assert re.search(r'data-charts="(\d+)/(\d+)"', dom).groups() == ("10", "10")
+    assert re.search(r'data-charts="(\d+)/(\d+)"', dom).groups() == (f"{CHARTS}", f"{CHARTS}")
     drawn = re.split(r'<div class="chart ', dom)[1:]
-    assert len(drawn) == 10
+    assert len(drawn) == CHARTS
     assert all("main-svg" in chart and ("<path" in chart) for chart in drawn)
 
 
 def test_a_phone_scrolls_in_one_direction_only(page, tmp_path):
     frame = tmp_path / "frame.html"
-    frame.write_text(FRAME)
-    dom, console = browse(frame, tmp_path / "profile", "--allow-file-access-from-files")
+    frame.write_text(FRAME.replace("HEIGHT", f"{TALL}px"))
+    dom, console = browse(
+        frame,
+        tmp_path / "profile",
+        "--allow-file-access-from-files",
+        f"--window-size=600,{TALL}",
+    )
     assert console == []
     charts, needed, given = re.search(r"<title>(\S+) (\d+) (\d+)</title>", dom).groups()
-    assert charts == "10/10"
+    assert charts == f"{CHARTS}/{CHARTS}"
     assert int(needed) <= int(given) <= 390
 
 

@@ -1,3 +1,5 @@
+import base64
+import gzip
 import json
 import re
 import subprocess
@@ -11,6 +13,8 @@ from graphcl.errors import ConfigError, DataError, OutputError
 from graphcl.report import write_report
 
 pytest.importorskip("plotly", reason="plotly is not installed (extra `report`)")
+
+from plotly.offline import get_plotlyjs
 
 VOID = {"meta", "link", "br", "wbr", "img", "input", "hr"}
 
@@ -62,7 +66,8 @@ def test_page_has_every_section_and_a_place_for_every_chart(make_run, tmp_path):
         assert heading in page.text
     places = [a for a in page.all("div") if a.get("class") == "chart"]
     assert [a["id"] for a in places] == list(chart_data(text))
-    assert len(places) == 2 * (1 + 2 + 1) + 2
+    # Validation, two losses and a map each; a histogram; both runs' curves, one spectrum.
+    assert len(places) == 2 * (1 + 2 + 1) + 1 + 1 + 1
     assert all(a["aria-label"] for a in places)
     assert len(page.all("caption")) == 1
     assert "81.00 ± 0.82" in page.text
@@ -81,6 +86,8 @@ def test_page_asks_the_network_for_nothing_and_holds_plotly_once(make_run, tmp_p
     assert policy.startswith("default-src 'none'")
     assert len(re.findall(r"\* plotly\.js v", text)) == 1
     assert len(page.all("script")) == 3
+    packed = re.search(r'id="plotly">([^<]*)</script>', text)[1]
+    assert gzip.decompress(base64.b64decode(packed)).decode() == get_plotlyjs()
 
 
 def test_hostile_names_are_text_everywhere(make_run, tmp_path):
@@ -121,7 +128,23 @@ def test_runs_without_curves_and_maps_say_so(make_run, tmp_path):
     assert chart_data(text) == {}
     assert "no curves" in text
     assert "no embeddings that could be drawn" in text
-    assert "Views and spectrum" not in Page(text).text
+    for absent in ("Views", "Singular spectrum", "Alignment", "Tuning", "Recommendations"):
+        assert absent not in Page(text).text
+
+
+def test_many_runs_are_folded_and_the_page_stays_small(make_run, tmp_path):
+    run = {"epochs": 600, "points": 1500, "parts": ("total", "a", "b")}
+    folders = [make_run(f"{i}", method=f"m{i}", accuracy=[i / 40] * 3, **run) for i in range(12)]
+    text = report(tmp_path, *folders)
+    parts = Page(text).all("details")
+    own = [attributes for attributes in parts if attributes.get("class") == "run"]
+    assert len(own) == 12 * 2
+    assert all("open" not in attributes for attributes in own)
+    few = Page(report(tmp_path, *folders[:2])).all("details")
+    assert all("open" in attributes for attributes in few if attributes.get("class") == "run")
+    library = len(re.search(r'id="plotly">([^<]*)</script>', text)[1])
+    assert library < 2.2e6
+    assert len(text) - library < 1.5e6
 
 
 def test_versions_that_differ_are_said_run_by_run(make_run, tmp_path):
@@ -168,4 +191,37 @@ def test_importing_the_package_is_cheap():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     loaded = set(done.stdout.split())
     assert "graphcl.report.page" in loaded
-    assert not loaded & {"plotly", "umap", "numba", "sklearn", "torch", "scipy", "pandas", "rich"}
+    assert not loaded & {
+        "plotly",
+        "umap",
+        "numba",
+        "sklearn",
+        "torch",
+        "scipy",
+        "pandas",
+        "rich",
+        "optuna",
+    }
+
+
+def test_studies_and_example_lists_are_on_the_page(make_run, make_study, tmp_path):
+    examples = {
+        "examples/user": np.array(["u1"]),
+        "examples/history": np.array([["Alien (1979)", ""]]),
+        "examples/recommended": np.array([["Heat", "Fargo"]]),
+        "examples/hit": np.array([[False, True]]),
+        "examples/held_out": np.array([["Fargo"]]),
+    }
+    text = report(tmp_path, make_run("a", snapshot=examples), make_study("b"))
+    page = Page(text)
+    for part in ("1 run and 1 study", "lightgcl on ml-100k (study b)", "✓ Fargo", "importance"):
+        assert part in page.text
+    assert len(chart_data(text)) == 3 + 1 + 3
+    assert "grace, lightgcl" in page.text
+
+
+def test_a_study_alone_is_a_page(make_study, tmp_path):
+    page = Page(report(tmp_path, make_study("b")))
+    assert "Tuning" in page.text
+    for absent in ("Results", "Learning curves", "Environment"):
+        assert absent not in page.text

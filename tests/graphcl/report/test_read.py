@@ -151,6 +151,47 @@ def test_snapshot_of_the_wrong_shape(make_run, arrays, named):
         read_run(make_run("a", snapshot=arrays))
 
 
+def example_arrays(**changed):
+    arrays = {
+        "user": np.array(["Zoë", "b"]),
+        "history": np.array([["Amélie", "Heat, The"], ["x", ""]]),
+        "recommended": np.array([["Up", ""], ["Alien", "Up"]]),
+        "hit": np.array([[True, False], [False, True]]),
+        "held_out": np.array([["Up"], ["Up"]]),
+    }
+    return {f"examples/{name}": array for name, array in (arrays | changed).items()}
+
+
+def test_example_recommendations_are_read_without_their_filling(make_run):
+    first, second = read_run(make_run("a", snapshot=example_arrays())).snapshot.examples
+    assert (first.user, first.history, first.held_out) == ("Zoë", ("Amélie", "Heat, The"), ("Up",))
+    assert (first.recommended, first.hits) == (("Up",), (True,))
+    assert (second.recommended, second.hits) == (("Alien", "Up"), (False, True))
+    assert read_run(make_run("b")).snapshot.examples == ()
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"user": np.array([1, 2])},
+        {"hit": np.array([["yes"], ["no"]])},
+        {"hit": np.zeros((2, 3), dtype=bool)},
+        {"history": np.array(["x", "y"])},
+        {"held_out": np.array([["Up"]])},
+    ],
+)
+def test_malformed_examples_are_refused(make_run, changed):
+    with pytest.raises(DataError, match="examples must be text"):
+        read_run(make_run("a", snapshot=example_arrays(**changed)))
+
+
+def test_a_missing_part_of_the_examples_is_refused(make_run):
+    arrays = example_arrays()
+    del arrays["examples/hit"]
+    with pytest.raises(DataError, match="examples must be text"):
+        read_run(make_run("a", snapshot=arrays))
+
+
 def test_snapshot_that_lacks_an_array(make_run):
     folder = make_run("a")
     np.savez(folder / "snapshot.npz", embedding=np.zeros((3, 2)))

@@ -81,6 +81,21 @@ def test_compact_keeps_ids(rows: Rows) -> None:
         assert ids.tolist() == log.history(int(user)).tolist()
 
 
+@given(rows_strategy, st.integers(0, 2**10))
+@settings(max_examples=60, deadline=None)
+def test_among_some_users_and_items(rows: Rows, seed: int) -> None:
+    log = build(rows)
+    generator = torch.Generator().manual_seed(seed)
+    users = torch.rand(log.num_users, generator=generator) < 0.7
+    items = torch.rand(log.num_items, generator=generator) < 0.7
+    small = log.among(users, items)
+    assert small.user_ids.tolist() == torch.nonzero(users).flatten().tolist()
+    assert small.item_ids.tolist() == torch.nonzero(items).flatten().tolist()
+    for number, user in enumerate(small.user_ids.tolist()):
+        ids = small.item_ids[small.history(number).numpy()].tolist()
+        assert ids == [item for item in log.history(user).tolist() if items[item]]
+
+
 @given(rows_strategy, st.integers(0, 4), st.integers(0, 4))
 @settings(max_examples=60, deadline=None)
 def test_k_core_is_the_largest_core(rows: Rows, min_user: int, min_item: int) -> None:

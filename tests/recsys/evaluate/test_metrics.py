@@ -24,6 +24,7 @@ def of_ranking(ranking: list[int], targets: set[int]) -> dict[str, float]:
         result[f"recall@{k}"] = len(top) / len(targets)
         result[f"precision@{k}"] = len(top) / k
         result[f"hit@{k}"] = float(bool(top))
+        result[f"mrr@{k}"] = 1 / (min(top) + 1) if top else 0.0
         result[f"ndcg@{k}"] = sum(1 / math.log2(p + 2) for p in top) / ideal
     return result
 
@@ -103,13 +104,14 @@ def test_constant_scores_get_the_value_of_chance() -> None:
     assert float(found["mrr"]) == pytest.approx(sum(1 / r for r in range(1, 51)) / 50)
 
 
-def test_blocks_of_targets_agree(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_vectors_and_their_products_agree() -> None:
     generator = torch.Generator().manual_seed(0)
-    scores = torch.randint(0, 20, (13, 40), generator=generator).float()
-    rows, items = torch.nonzero(torch.rand(13, 40, generator=generator) < 0.2, as_tuple=True)
-    whole = find_places(scores, rows, items)
-    monkeypatch.setattr("recsys.evaluate.metrics.CELLS_IN_CACHE", 100)
-    parts = find_places(scores, rows, items)
+    users, items = (torch.randint(-2, 3, (n, 6), generator=generator).float() for n in (13, 40))
+    rows, wanted = torch.nonzero(torch.rand(13, 40, generator=generator) < 0.2, as_tuple=True)
+    excluded = torch.nonzero(torch.rand(13, 40, generator=generator) < 0.2, as_tuple=True)
+    shuffled = torch.randperm(len(excluded[0]), generator=generator)
+    whole = find_places(users @ items.T, rows, wanted, excluded)
+    parts = find_places((users, items), rows, wanted, tuple(part[shuffled] for part in excluded))
     assert torch.equal(whole.higher, parts.higher)
     assert torch.equal(whole.tied, parts.tied)
 

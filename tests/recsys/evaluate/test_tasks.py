@@ -206,11 +206,36 @@ def test_refusals(tmp_path: Path, rated: Path) -> None:
 def test_snapshot_shows_the_popular_items(sequences: Path) -> None:
     task = NextItem()
     split = task.load(str(sequences), None, 0)
-    shown = task.snapshot(Popularity(PopularityConfig(), split.train), split)
+    method = Popularity(PopularityConfig(), split.train)
+    with pytest.raises(SealedError):
+        task.snapshot(method, split)
+    task.test(method, split)
+    shown = task.snapshot(method, split)
     # Training counts of items 1..5 are 2, 3, 1, 0, 1; item 4 was never trained on.
     assert shown["label"].tolist() == ["2", "1", "3", "5"]
     assert shown["embedding"].tolist() == [[3.0], [2.0], [1.0], [1.0]]
     assert np.allclose(shown["colour"], np.log10([3, 2, 1, 1]))
+
+
+@pytest.mark.parametrize("task", [Ranking(), NextItem()])
+def test_snapshot_measures_users_against_what_they_took_next(task, tiny_log: Path) -> None:
+    from recsys.methods.bpr import BPRMF
+
+    split = task.load(str(tiny_log), None, 0)
+    method = BPRMF(BPRMF.Config(dimension=4), split.train).eval()
+    holdout = split.test.open()
+    shown = task.snapshot(method, split)
+    users, items = (
+        torch.nn.functional.normalize(e.detach(), dim=1) for e in method.representations()
+    )
+    distances = [
+        float((users[user] - items[item]).square().sum())
+        for user in range(holdout.targets.num_users)
+        for item in holdout.targets.history(user).long()
+    ]
+    assert shown["alignment"] == pytest.approx(np.mean(distances), rel=1e-4)
+    assert shown["uniformity"] < 0
+    assert len(shown["spectrum"]) == 4
 
 
 @pytest.mark.real_data

@@ -1,0 +1,149 @@
+import hashlib
+import json
+import math
+
+import optuna
+import pytest
+
+from graphcl.errors import DataError
+from graphcl.report import read_runs, read_studies
+from graphcl.report.charts import Charts
+from graphcl.report.study import Range, Study, Trial
+from graphcl.report.study_figures import study_figures
+from graphcl.report.study_section import study_section
+
+
+def trace(figure, name):
+    return next(t for t in figure.spec["data"] if t["name"] == name)
+
+
+@pytest.mark.parametrize("journal", [False, True])
+def test_a_study_is_read_whole_and_left_as_it_was(make_study, journal):
+    folder = make_study("a", journal=journal)
+    before = {p.name: hashlib.sha256(p.read_bytes()).digest() for p in folder.iterdir()}
+    (study,) = read_studies([folder, folder])
+    assert {p.name: hashlib.sha256(p.read_bytes()).digest() for p in folder.iterdir()} == before
+    assert (study.name, study.metric, len(study.trials)) == ("a", "recall@20", 12)
+    assert [t.number for t in study.trials if t.pruned] == [3, 7, 11]
+    assert [t.number for t in study.trials if t.baseline] == [0]
+    assert study.baseline.settings == {"learning_rate": 1e-3, "layers": 2, "negatives": "all"}
+    assert study.best.value == max(t.value for t in study.trials if not t.pruned)
+    assert study.ranges["learning_rate"] == Range(1e-4, 1e-1, log=True)
+    assert study.ranges["layers"] == Range(1, 3)
+    assert study.ranges["negatives"].choices == ("all", "batch")
+    assert sum(study.importances.values()) == pytest.approx(1)
+    assert next(iter(study.importances)) == "learning_rate"
+
+
+def test_a_pruned_trial_has_its_last_value(make_study):
+    (study,) = read_studies([make_study("a")])
+    stored = optuna.load_study(study_name="a", storage=f"sqlite:///{study.folder / 'study.db'}")
+    for trial in study.trials:
+        other = stored.trials[trial.number]
+        assert trial.value == (other.intermediate_values[1] if trial.pruned else other.value)
+
+
+def test_few_trials_have_no_importance(make_study):
+    (study,) = read_studies([make_study("a", trials=3)])
+    assert study.importances == {}
+    assert [f.title for f in study_figures(study)] == ["history", "settings of the trials"]
+
+
+def test_a_study_stands_for_the_test_of_what_it_chose(make_study, make_run):
+    folder = make_study("a")
+    assert read_runs([folder]) == []
+    make_run("b").rename(folder / "best")
+    (run,) = read_runs([folder, folder / "best"])
+    assert run.folder == folder / "best"
+    assert run.name == "a/best"
+    (study,) = read_studies([folder])
+    text = study_section(study, Charts())
+    assert "the table has the one test" in text
+
+
+@pytest.mark.parametrize("content", [b"no study\n{}\n", b"SQLite format 3\0" + b"\1\n" * 5000])
+@pytest.mark.parametrize("name", ["study.db", "study.journal"])
+def test_a_damaged_storage_is_refused_in_a_sentence(tmp_path, name, content):
+    folder = tmp_path / "study"
+    folder.mkdir()
+    (folder / name).write_bytes(content)
+    with pytest.raises(DataError, match="study") as error:
+        read_studies([folder])
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["study.db", "study.journal"])
+def test_a_storage_in_which_nothing_was_written_yet_has_no_study(tmp_path, name):
+    folder = tmp_path / "study"
+    folder.mkdir()
+    (folder / name).write_bytes(b"")
+    assert read_studies([folder]) == []
+    assert (folder / name).read_bytes() == b""
+
+
+def test_history_marks_the_baseline_and_the_pruned(make_study):
+    (study,) = read_studies([make_study("a")])
+    history = study_figures(study)[0]
+    assert trace(history, "where the search started")["x"] == [0]
+    assert trace(history, "pruned")["x"] == [3, 7, 11]
+    best = trace(history, "best so far")["y"]
+    assert best == sorted(best)
+    assert best[-1] == pytest.approx(study.best.value, rel=1e-5)
+    assert "learning_rate = 0.001" in trace(history, "where the search started")["text"][0]
+
+
+def test_every_trial_is_a_line_over_its_settings(make_study):
+    (study,) = read_studies([make_study("a")])
+    figure = study_figures(study)[-1]
+    lines = {t["name"]: t for t in figure.spec["data"]}
+    assert len(lines) == len(study.whole) == 9
+    rows = [*study.importances, "validation"]
+    started = lines["trial 0"]
+    place = dict(zip(rows, started["x"], strict=True))
+    assert place["learning_rate"] == pytest.approx(1 / 3, abs=1e-3)  # 1e-3 in 1e-4 .. 1e-1, log
+    assert (place["layers"], place["negatives"]) == (0.5, 0)
+    assert started["line"]["dash"] == "dot"
+    best = lines[f"trial {study.best.number}"]
+    assert best["x"][-1] == 1
+    assert best["line"]["width"] == max(t["line"]["width"] for t in lines.values())
+    said = [note["text"] for note in figure.spec["layout"]["annotations"]]
+    assert "<b>learning_rate</b> (log)" in said
+    assert {"all", "batch", "0.0001", "0.1"} <= set(said)
+
+
+def test_plotly_accepts_the_figures_of_a_study(make_study):
+    graph_objects = pytest.importorskip("plotly.graph_objects")
+    (study,) = read_studies([make_study("a")])
+    figures = study_figures(study)
+    assert len(figures) == 3
+    for figure in figures:
+        graph_objects.Figure(figure.spec)
+        json.dumps(figure.spec, allow_nan=False)
+
+
+def odd_study(tmp_path, *trials: Trial) -> Study:
+    ranges = {"<b>": Range(choices=("<i>", None)), "x": Range(1.0, 1.0)}
+    return Study(tmp_path, "<s>", "value", {"method": "<m>"}, trials, ranges, {})
+
+
+def test_hostile_names_and_odd_values_are_drawn_as_text(tmp_path):
+    settings = {"<b>": "<i>", "x": 1.0}
+    study = odd_study(
+        tmp_path,
+        Trial(0, 0.0, False, True, settings),
+        Trial(1, math.nan, False, False, {"x": "?"}),
+        Trial(2, None, True, False, {}),
+    )
+    text = study_section(study, charts := Charts())
+    assert not any(tag in text for tag in ("<b>", "<i>", "<s>"))
+    assert "<" not in charts.json()
+    drawn = json.dumps([figure.spec for figure in study_figures(study)])
+    assert "<i>" not in drawn
+    assert "<b><b>" not in drawn
+
+
+def test_a_study_without_a_whole_trial_says_how_many_there_are(tmp_path):
+    study = odd_study(tmp_path, Trial(0, 0.1, True, True, {"x": 1.0}))
+    text = study_section(study, Charts())
+    assert "1 trials: 0 ran to their end, 1 were pruned." in text
+    assert "<table" not in text
