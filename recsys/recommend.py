@@ -200,8 +200,10 @@ def _check_finite(scores: Tensor, method: Recommender) -> None:
 
 def _best(scores: Tensor, excluded: list[tuple[Tensor, Tensor]], k: int, first_row: int) -> Lists:
     """The finite ones of the `k` largest of each row, equal ones in the order of the items."""
-    pairs = [torch.cat(part) for part in zip(*excluded, strict=True)]
-    out = topk.Lists.from_pairs(*pairs, len(scores)) if pairs else None
+    out = None
+    if excluded:
+        rows, items = (torch.cat(part) for part in zip(*excluded, strict=True))
+        out = topk.Lists.from_pairs(rows, items, len(scores))
     top = topk.rank_items(scores, k=min(k, scores.shape[1]), excluded=out)
     rows, places = torch.nonzero(top.scores > -torch.inf, as_tuple=True)
     return first_row + rows, places + 1, top.ids[rows, places], top.scores[rows, places]
