@@ -3,10 +3,11 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+RECBOLE := .venv-recbole
 # Processes that share the tests.
 JOBS ?= 2
 
-.PHONY: setup demo test lint types unit docs scatter clean
+.PHONY: setup demo test lint types unit recbole docs scatter clean
 
 setup: $(STAMP)
 
@@ -25,7 +26,7 @@ demo: $(STAMP)
 	$(BIN)/graphcl run sasrec ml-100k --config configs/demo/sasrec_ml-100k.yaml --out runs/demo/sasrec_ml-100k
 	$(BIN)/graphcl report runs/demo/csgcl_cora runs/demo/lightgcl_ml-100k runs/demo/sasrec_ml-100k -o report.html
 
-test: lint types unit
+test: lint types unit recbole
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
@@ -42,9 +43,21 @@ unit: $(STAMP)
 docs: $(STAMP)
 	$(BIN)/python docs/build.py
 
+# RecBole needs an older pandas than the rest, so it lives in an environment of its own on top of
+# $(VENV). Its requirements would bring ray and more, 70 MB that the bridge never imports.
+$(RECBOLE)/.installed: $(STAMP) requirements-recbole.txt
+	test -x $(RECBOLE)/bin/python || $(BIN)/python -m venv $(RECBOLE)
+	$(BIN)/python -c 'import sysconfig; print("import site; site.addsitedir(" + repr(sysconfig.get_path("purelib")) + ")")' \
+		> "$$($(RECBOLE)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/beneath.pth"
+	$(RECBOLE)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -r requirements-recbole.txt
+	touch $(RECBOLE)/.installed
+
+recbole: $(RECBOLE)/.installed
+	$(RECBOLE)/bin/python -m pytest tests/recsys/recbole
+
 # torch_scatter is built from source against the installed torch, so it comes second.
 scatter: $(STAMP)
 	$(BIN)/python -m pip install --no-build-isolation -e ".[scatter]"
 
 clean:
-	rm -rf $(VENV) build dist graphcl/native/built .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(RECBOLE) build dist graphcl/native/built .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -18,10 +18,13 @@ import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
 SHOWN = {
+    "clustering": ("accuracy", "nmi", "ari", "macro-f1"),
     "node-classification": ("accuracy", "macro-f1"),
+    "heterogeneous-node-classification": ("micro-f1", "macro-f1", "auc"),
     "link-prediction": ("auc", "average-precision"),
     "ranking": ("recall@20", "ndcg@20", "hit@10", "coverage@20"),
     "next-item": ("ndcg@10", "hit@10", "mrr", "coverage@20"),
+    "cold-start": ("recall@20", "warm-recall@20", "cold-recall@20", "cold-ndcg@20"),
 }
 """The metrics of each task that are recorded and shown."""
 
@@ -107,7 +110,7 @@ def table() -> str:
 
 def _cell(task: str, value: dict[str, float]) -> str:
     # The field's habit: percent for accuracy and AUC, fractions for rankings.
-    if task in ("ranking", "next-item"):
+    if task in ("ranking", "next-item", "cold-start"):
         return f"{value['mean']:.4f} ± {value['std']:.4f}"
     return f"{100 * value['mean']:.2f} ± {100 * value['std']:.2f}"
 

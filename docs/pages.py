@@ -119,7 +119,8 @@ def _results() -> str:
 def _formats() -> str:
     """What the modules that read people's own files say about them."""
     parts = []
-    for name in ("graphcl.data.own_folder", "recsys.data.readers"):
+    readers = ("graphcl.data.own_folder", "graphcl.data.relation_lists", "recsys.data.readers")
+    for name in readers:
         text = _module_text(importlib.import_module(name))
         parts.append(f"```{{eval-rst}}\n{text}\n```\n")
     return "\n".join(parts)

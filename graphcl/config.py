@@ -71,6 +71,9 @@ def _explain(config_class: type[Config], detail: ErrorDetails) -> ConfigError:
     key = ".".join(str(part) for part in detail["loc"])
     if detail["type"] == "extra_forbidden":
         return unknown_name("setting", key, config_class.model_fields)
+    reason = detail.get("ctx", {}).get("error")
+    if isinstance(reason, ConfigError):  # a validator's own sentence
+        return reason
     return ConfigError(
         f"setting '{key}' is not valid (got {detail['input']!r}): {detail['msg'].lower()}"
     )
@@ -91,6 +94,18 @@ def parse_override(text: str) -> tuple[str, Any]:
         raise ConfigError(
             f"the value of --set {key.strip()} is not readable (got '{value}')"
         ) from None
+
+
+def with_override(settings: Mapping[str, Any], key: str, value: Any) -> dict[str, Any]:
+    """A copy of `settings` in which `key` is `value`; `a.b.c` reaches into mappings.
+
+    What is no mapping on the way there, a bare name or a value, gives way to one.
+    """
+    first, dot, rest = key.partition(".")
+    if dot:
+        inner = settings.get(first)
+        value = with_override(inner if isinstance(inner, Mapping) else {}, rest, value)
+    return {**settings, first: value}
 
 
 class _AliasError(yaml.MarkedYAMLError):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -23,7 +25,7 @@ from graphcl.config import fingerprint as fingerprint_of
 from graphcl.errors import ConfigError
 from graphcl.evaluate.contract import Split
 from graphcl.methods.contract import Method
-from graphcl.train.checkpoint import Checkpoint
+from graphcl.train.checkpoint import Checkpoint, CheckpointFolder
 from graphcl.train.log import RunLog, rewind, seed_records
 from graphcl.train.loop import Trainer
 from graphcl.train.processes import Processes
@@ -180,7 +182,7 @@ def _run_seed(
     """Train and test one seed, with everything that the run keeps of it."""
     clock, seconds_before = time.perf_counter(), 0.0
     generator = seed_everything(seed)
-    method: Method = specification.method_class(specification.settings, split.train)
+    method = _make(specification.method_class, specification.settings, specification, split)
     record: dict[str, Any] = {
         "seed": seed, "fingerprint": fingerprint,
         "epochs": 0, "best_epoch": None, "validation": {},
@@ -249,10 +251,24 @@ def _sinks(
     return Sinks(log, *services, display.seed(seed, epochs, metric, before))
 
 
+def _make(
+    method_class: type[Method], settings: Any, specification: RunSpecification, split: Split
+) -> Method:
+    return method_class(settings, specification.task.training_data(method_class, split))
+
+
 def _run_baseline(name: str, specification: RunSpecification, split: Split, seed: int) -> Metrics:
-    seed_everything(seed)
+    generator = seed_everything(seed)
     baseline_class = load_class("method", name, method_table())
-    method: Method = baseline_class(baseline_class.Config(), split.train)
+    method = _make(baseline_class, baseline_class.Config(), specification, split)
+    if method.trainable:
+        # Trained like any method; what it leaves behind is thrown away.
+        with TemporaryDirectory() as scratch, RunLog(Path(scratch) / "log.jsonl") as log:
+            Trainer(
+                method, specification.task, split,
+                seed=seed, generator=generator, folder=CheckpointFolder(Path(scratch)), log=log,
+                fingerprint=name, checkpoint_seconds=math.inf,
+            ).fit()  # fmt: skip
     method.eval()
     metrics: Metrics = specification.task.test(method, split)
     return metrics

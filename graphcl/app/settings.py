@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import Field
 
 from graphcl.app.catalogue import load_class, method_table, task_table
-from graphcl.config import Config, configure, parse_override, read_yaml
+from graphcl.config import Config, configure, parse_override, read_yaml, with_override
 from graphcl.data import card_names
 from graphcl.errors import ConfigError, unknown_name
 from graphcl.resources import configs_folder
@@ -98,7 +98,7 @@ def stored_specification(path: Path) -> tuple[RunSpecification, dict[str, Any]]:
             method_class=method_class,
             dataset=stored.dataset,
             task=task,
-            protocol=task.resolve_protocol(stored.protocol),
+            protocol=task.resolve_protocol(stored.protocol, stored.dataset),
             seeds=_seed_list(stored.seeds),
             settings=configure(method_class.Config, stored.settings),
             settings_file=path,
@@ -149,16 +149,20 @@ def specify(
         )
     task_object = load_class("task", task, task_table())()
     settings = dict(file.settings) if file else {}
+    fields = method_class.Config.model_fields
     for key, value in (parse_override(text) for text in overrides):
-        if key not in method_class.Config.model_fields:
-            raise unknown_name("setting", key, method_class.Config.model_fields)
-        settings[key] = value
+        name = key.partition(".")[0]
+        if name not in fields:
+            raise unknown_name("setting", name, fields)
+        if name != key and name not in settings:
+            settings[name] = fields[name].get_default(call_default_factory=True)
+        settings = with_override(settings, key, value)
     return RunSpecification(
         method=method,
         method_class=method_class,
         dataset=_absolute(dataset),
         task=task_object,
-        protocol=task_object.resolve_protocol(protocol),
+        protocol=task_object.resolve_protocol(protocol, dataset),
         seeds=_seed_list(seeds_wanted),
         settings=configure(method_class.Config, settings),
         settings_file=found,

@@ -280,7 +280,8 @@ class Tuner:
         split = self._split(seed)
         metric = self.specification.task.metric
         generator = seed_everything(seed)
-        method: Method = self.specification.method_class(settings, split.train)
+        method_class, task = self.specification.method_class, self.specification.task
+        method: Method = method_class(settings, task.training_data(method_class, split))
         folder = self._folder(trial.number) / f"seed-{seed}"
         tracked = tracked_run(
             replace(self.specification, settings=settings), split, seed, self.options.folder,

@@ -23,6 +23,7 @@ from graphcl.data.locate import cache_folder
 
 if TYPE_CHECKING:
     from graphcl.data.graphs import content_hash, graph_statistics, load_graph
+    from graphcl.data.heterogeneous import load_heterogeneous
     from graphcl.data.splits import (
         NODE_SPLITS,
         EdgeSplit,
@@ -51,6 +52,7 @@ __all__ = [
     "list_datasets",
     "load_card",
     "load_graph",
+    "load_heterogeneous",
     "per_class_split",
     "public_split",
     "random_split",
@@ -62,6 +64,7 @@ _NEEDS_TORCH = {
     "content_hash": "graphcl.data.graphs",
     "graph_statistics": "graphcl.data.graphs",
     "load_graph": "graphcl.data.graphs",
+    "load_heterogeneous": "graphcl.data.heterogeneous",
     "NODE_SPLITS": "graphcl.data.splits",
     "EdgeSplit": "graphcl.data.splits",
     "NodeSplit": "graphcl.data.splits",

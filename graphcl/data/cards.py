@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from graphcl.data.heterogeneous_schema import HeterogeneousSchema
 from graphcl.errors import DataError, unknown_name
 from graphcl.resources import datasets_folder
 
@@ -24,6 +25,7 @@ Sentence = Annotated[str, Field(min_length=1)]
 
 STATISTICS = {
     "graph": ("nodes", "edges", "features", "classes"),
+    "heterogeneous": ("targets", "nodes", "edges", "classes"),
     "interactions": ("users", "items", "interactions"),
 }
 
@@ -81,20 +83,27 @@ class DatasetCard(_Strict):
     """Everything known of a data set before reading it.
 
     `statistics` of a graph: nodes, edges (undirected pairs without self loops), features and
-    classes; of interactions: users, items and interactions.
+    classes; of a heterogeneous graph: nodes of the target type, nodes of all types, edges of all
+    relations and classes; of interactions: users, items and interactions. `split` names the
+    protocol that the files `train.txt`, `valid.txt` (if there is one) and `test.txt` are; it is
+    empty for data without a split of their own.
     """
 
     name: str
     title: Sentence
-    kind: Literal["graph", "interactions"]
+    kind: Literal["graph", "heterogeneous", "interactions"]
     format: Literal[
         "linqs-parquet",
         "planetoid",
         "gnn-benchmark",
+        "relation-lists",
         "recbole-atomic",
         "movielens-csv",
         "item-lists",
+        "user-lists",
+        "counted-lists",
     ]
+    split: str = Field("", pattern=r"^([a-z][a-z0-9-]*)?$")
     description: Sentence
     homepage: HttpsAddress
     source: Sentence
@@ -104,6 +113,8 @@ class DatasetCard(_Strict):
     statistics: dict[str, int]
     files: tuple[CardFile, ...] = Field(min_length=1)
     carriers: tuple[Carrier, ...] = ()
+    heterogeneous: HeterogeneousSchema | None = None
+    """What the files of a heterogeneous graph mean."""
 
     @model_validator(mode="after")
     def _holds_together(self) -> DatasetCard:
@@ -117,6 +128,12 @@ class DatasetCard(_Strict):
             strangers = sorted(set(carrier.members) - set(names))
             if strangers:
                 raise ValueError(f"carrier {carrier.requirement} names no file: {strangers[0]}")
+        if (self.kind == "heterogeneous") != (self.heterogeneous is not None):
+            raise ValueError("a heterogeneous graph, and nothing else, has [heterogeneous]")
+        if self.heterogeneous is not None:
+            unlisted = sorted(set(self.heterogeneous.files()) - set(names))
+            if unlisted:
+                raise ValueError(f"[heterogeneous] names a file that is not listed: {unlisted[0]}")
         return self
 
 

@@ -156,6 +156,10 @@ def check(name: str, data_root: str | os.PathLike[str] | None = None) -> CheckRe
 def _measure(card: DatasetCard, paths: dict[str, Path]) -> dict[str, int]:
     if card.kind == "interactions":
         return _measure_interactions(card, paths)
+    if card.kind == "heterogeneous":
+        from graphcl.data.heterogeneous import heterogeneous_statistics, read_heterogeneous_card
+
+        return heterogeneous_statistics(read_heterogeneous_card(card, paths))
     from graphcl.data.graphs import graph_statistics, read_card_files  # torch only when needed
 
     return graph_statistics(read_card_files(card, paths))
@@ -165,7 +169,11 @@ def _measure_interactions(card: DatasetCard, paths: dict[str, Path]) -> dict[str
     """Count distinct users and items and all rows; the first two columns are user and item."""
     table = next(file.name for file in card.files if not file.optional)
     if card.format == "item-lists":
-        return _measure_item_lists(paths[table])
+        return _measure_item_lists([paths[table]])
+    if card.format == "user-lists":
+        return _measure_item_lists([paths[n] for n in sorted(paths) if n.endswith(".txt")])
+    if card.format == "counted-lists":
+        return _measure_counted_lists(paths[table])
     delimiter = "\t" if card.format == "recbole-atomic" else ","
     users, items, rows = set(), set(), 0
     try:
@@ -181,15 +189,31 @@ def _measure_interactions(card: DatasetCard, paths: dict[str, Path]) -> dict[str
     return {"users": len(users), "items": len(items), "interactions": rows}
 
 
-def _measure_item_lists(path: Path) -> dict[str, int]:
-    """The same of lines `user item item ...`."""
+def _measure_item_lists(files: list[Path]) -> dict[str, int]:
+    """The same of lines `user item item ...`, in one file or several."""
     users, items, rows = set(), set(), 0
-    try:
-        with path.open(encoding="utf-8") as stream:
-            for user, *taken in (line.split() for line in stream if line.strip()):
+    for path in files:
+        for user, *taken in _fields(path):
+            if taken:
                 users.add(user)
-                items.update(taken)
-                rows += len(taken)
+            items.update(taken)
+            rows += len(taken)
+    return {"users": len(users), "items": len(items), "interactions": rows}
+
+
+def _measure_counted_lists(path: Path) -> dict[str, int]:
+    """The same of lines `count item item ...`, one for each user in order."""
+    lines = _fields(path)
+    items = {item for _, *taken in lines for item in taken}
+    taken = [len(line) - 1 for line in lines]
+    return {
+        "users": sum(count > 0 for count in taken), "items": len(items), "interactions": sum(taken),
+    }  # fmt: skip
+
+
+def _fields(path: Path) -> list[list[str]]:
+    try:
+        text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"cannot read '{path}': {error}") from None
-    return {"users": len(users), "items": len(items), "interactions": rows}
+    return [line.split() for line in text.splitlines() if line.strip()]

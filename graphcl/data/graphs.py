@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from graphcl.data.assemble import RawGraph, assemble
 from graphcl.data.cards import DatasetCard, card_names, load_card
@@ -61,12 +62,14 @@ def load_graph(
     if text in card_names():
         card = load_card(text)
         if card.kind != "graph":
-            raise DataError(
-                f"data set '{text}' holds {card.kind} of users with items, not a graph; "
-                f"graphs are {', '.join(_graph_names())}"
+            what = (
+                "is a heterogeneous graph, which the task heterogeneous-node-classification takes"
+                if card.kind == "heterogeneous"
+                else f"holds {card.kind} of users with items, not a graph"
             )
+            raise DataError(f"data set '{text}' {what}; graphs are {', '.join(_graph_names())}")
         data = read_card_files(card, locate(card, data_root, allow_download))
-        verify_statistics(card, data)
+        verify_statistics(card, graph_statistics(data))
         return data
     path = Path(text).expanduser()
     if path.exists():
@@ -135,13 +138,12 @@ def graph_statistics(data: Data) -> dict[str, int]:
     }
 
 
-def verify_statistics(card: DatasetCard, data: Data) -> None:
-    """Compare a loaded graph with its card.
+def verify_statistics(card: DatasetCard, measured: dict[str, int]) -> None:
+    """Compare the counts of a loaded graph with its card.
 
     Raises:
         DataError: a count differs; the first one is named.
     """
-    measured = graph_statistics(data)
     for what, stated in card.statistics.items():
         if measured[what] != stated:
             raise DataError(
@@ -157,11 +159,14 @@ def content_hash(data: Data) -> str:
     """
     digest = hashlib.sha256(f"nodes {int(data.num_nodes)}\n".encode())
     for key in _HASHED:
-        value = data.get(key)
-        if value is None:
-            continue
-        array = np.ascontiguousarray(value.detach().cpu().numpy())
-        array = array.astype(array.dtype.newbyteorder("<"), copy=False)
-        digest.update(f"{key} {array.dtype.str} {array.shape}\n".encode())
-        digest.update(array.data)
+        if data.get(key) is not None:
+            add_to_digest(digest, key, data[key])
     return digest.hexdigest()
+
+
+def add_to_digest(digest: hashlib._Hash, name: str, value: Tensor) -> None:
+    """Name, type, shape and little-endian bytes of an array, into a running hash."""
+    array = np.ascontiguousarray(value.numpy(force=True))
+    array = array.astype(array.dtype.newbyteorder("<"), copy=False)
+    digest.update(f"{name} {array.dtype.str} {array.shape}\n".encode())
+    digest.update(array.data)

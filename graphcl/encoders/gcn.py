@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 from typing import Any, Literal, Protocol
 
@@ -10,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from graphcl.encoders.activations import make_activation
+from graphcl.encoders.layers import layer_activations, layer_shapes
 from graphcl.errors import ArgumentError
 from graphcl.kernels.spmm import SparseMatrix, spmm
 
@@ -85,21 +84,15 @@ class GCN(nn.Module):
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
-        sizes = [in_features, *widths]
-        if len(sizes) < 2 or min(sizes) < 1:
-            raise ArgumentError(
-                "in_features and widths must be positive with at least one width, "
-                f"got {in_features} and {list(widths)}"
-            )
+        shapes = layer_shapes(in_features, widths)
         if not 0 <= dropout < 1:
             raise ArgumentError(f"dropout must be in [0, 1), got {dropout}")
         self.in_features = in_features
-        self.out_features = sizes[-1]
+        self.out_features = shapes[-1][1]
         self.dropout = dropout
-        pairs = list(itertools.pairwise(sizes))
-        self.weights = nn.ParameterList([nn.Parameter(torch.empty(a, b)) for a, b in pairs])
+        self.weights = nn.ParameterList([nn.Parameter(torch.empty(shape)) for shape in shapes])
         self.biases = nn.ParameterList(
-            [nn.Parameter(torch.zeros(b)) for _, b in pairs] if bias else []
+            [nn.Parameter(torch.zeros(width)) for _, width in shapes] if bias else []
         )
         if normalisation not in (None, "batch", "layer"):
             raise ArgumentError(
@@ -109,10 +102,9 @@ class GCN(nn.Module):
             nn.BatchNorm1d(width, momentum=batch_momentum)
             if normalisation == "batch"
             else nn.LayerNorm(width)
-            for width in (sizes[1:] if normalisation else ())
+            for _, width in (shapes if normalisation else ())
         )
-        names = [activation] * (len(pairs) - 1) + [activation if last_activation else "identity"]
-        self.activations = nn.ModuleList([make_activation(name) for name in names])
+        self.activations = layer_activations(activation, len(shapes), last=last_activation)
         self.reset_parameters(generator)
 
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
@@ -158,9 +150,16 @@ class GCN(nn.Module):
             if len(self.biases) > 0:
                 hidden = hidden + self.biases[layer]
             if len(self.norms) > 0:
+                self._check_batch(hidden)
                 hidden = self.norms[layer](hidden)
             hidden = activation(hidden)
         return hidden
+
+    def _check_batch(self, hidden: Tensor) -> None:
+        if self.training and len(hidden) < 2 and isinstance(self.norms[0], nn.BatchNorm1d):
+            raise ArgumentError(
+                f"batch normalisation needs at least two nodes in training, got {len(hidden)}"
+            )
 
     def _multiply(
         self,

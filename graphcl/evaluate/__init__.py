@@ -2,6 +2,9 @@
 
 TASKS = {
     "clustering": "graphcl.evaluate.clustering:Clustering",
+    "heterogeneous-node-classification": (
+        "graphcl.evaluate.heterogeneous_node_classification:HeterogeneousNodeClassification"
+    ),
     "link-prediction": "graphcl.evaluate.link_prediction:LinkPrediction",
     "node-classification": "graphcl.evaluate.node_classification:NodeClassification",
 }

@@ -56,7 +56,7 @@ class Clustering(Task):
         """
         from graphcl.data import content_hash, load_graph
 
-        name = self.resolve_protocol(protocol)
+        name = self.resolve_protocol(protocol, dataset)
         data = load_graph(dataset, data_root)
         if data.y is None:
             raise DataError(f"'{dataset}' has no labels to compare clusters with")
@@ -111,19 +111,13 @@ class Clustering(Task):
 
 def k_means_clusters(embeddings: Tensor, clusters: int, seed: int) -> np.ndarray:
     """k-means on L2-normalised rows (N, d): of `RESTARTS` fits the one of lowest inertia, (N,)."""
-    from graphcl.kernels.kmeans import KMeans, kmeans
+    from graphcl.kernels.kmeans import best_kmeans
     from graphcl.losses.unit_rows import unit_rows
 
     rows = unit_rows(embeddings.detach().float())
     generator = torch.Generator().manual_seed(seed)
-    fits = [
-        kmeans(rows, clusters, iterations=ITERATIONS, generator=generator) for _ in range(RESTARTS)
-    ]
-
-    def inertia(fit: KMeans) -> float:
-        return float((rows - fit.centroids[fit.assignment]).double().square().sum())
-
-    return min(fits, key=inertia).assignment.numpy(force=True)
+    found = best_kmeans(rows, clusters, RESTARTS, ITERATIONS, generator)
+    return found.assignment.numpy(force=True)
 
 
 def clustering_metrics(labels: np.ndarray, clusters: np.ndarray) -> dict[str, float]:

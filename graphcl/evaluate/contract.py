@@ -100,6 +100,10 @@ class Task:
         """Read `dataset` (a name or a path) and split it by `protocol` and `seed`."""
         raise NotImplementedError(f"{type(self).__name__} does not define load()")
 
+    def training_data(self, method_class: type[Method], split: Split) -> Any:
+        """What a method of `method_class` is made with and sees: `split.train`."""
+        return split.train
+
     def validate(self, method: Method, split: Split) -> dict[str, float]:
         """Metrics on the validation part; called often."""
         raise NotImplementedError(f"{type(self).__name__} does not define validate()")
@@ -131,14 +135,18 @@ class Task:
             "give a run of a recommender, such as lightgcn or sasrec"
         )
 
-    def resolve_protocol(self, protocol: str | None) -> str:
-        """`protocol` if this task has it, the default for None.
+    def default_protocol(self, dataset: str) -> str:
+        """The protocol of `dataset` where none is asked for: the first, if a task knows no more."""
+        return next(iter(self.protocols))
+
+    def resolve_protocol(self, protocol: str | None, dataset: str) -> str:
+        """`protocol` if this task has it, the default of `dataset` for None.
 
         Raises:
             UnknownNameError: this task has no such protocol.
         """
         if protocol is None:
-            return next(iter(self.protocols))
+            return self.default_protocol(dataset)
         if protocol not in self.protocols:
             raise unknown_name(f"{self.name} protocol", protocol, self.protocols)
         return protocol

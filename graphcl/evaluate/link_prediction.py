@@ -34,11 +34,19 @@ class EdgeTargets:
     negative: Tensor
 
 
+HITS = (10, 50, 100)
+"""K of Hits@K."""
+
+DEGREES = ("low", "middle", "high")
+"""Thirds of the held-out edges by the smaller degree of their ends."""
+
+
 class LinkPrediction(Task):
-    """AUC and average precision of held-out edges, scored from frozen embeddings."""
+    """AUC, average precision, Hits@K and AUC by degree of held-out edges, from embeddings."""
 
     name = "link-prediction"
     metric = "auc"
+    headline = ("auc", "average-precision", "hits@50")
     protocols: ClassVar[dict[str, str]] = {
         "link-85-5-10": "random 85 % of the undirected edges to train on, 5 % validation, "
         "10 % test by seed; as many fixed non-edges; decoder and epoch by validation"
@@ -55,7 +63,7 @@ class LinkPrediction(Task):
         """
         from graphcl.data import content_hash, load_graph, split_edges
 
-        name = self.resolve_protocol(protocol)
+        name = self.resolve_protocol(protocol, dataset)
         data = load_graph(dataset, data_root)
         parts = split_edges(data.edge_index, data.num_nodes, seed=seed)
         return Split(
@@ -67,6 +75,9 @@ class LinkPrediction(Task):
                 "name": name,
                 "split": self.protocols[name],
                 "split seed": "the seed of the run",
+                "hits": "share of edges that score above all but K - 1 of the fixed non-edges",
+                "degrees": "AUC of each third of the edges, by the smaller degree of their ends "
+                "in the training graph, against all non-edges",
                 "decoders": "dot product, cosine, logistic regression on Hadamard products",
                 "edges": [
                     parts.train_edge_index.shape[1] // 2,
@@ -79,13 +90,21 @@ class LinkPrediction(Task):
         )
 
     def validate(self, method: Method, split: Split) -> dict[str, float]:
-        """Metrics of the best decoder on the validation edges."""
+        """AUC and average precision of the best decoder on the validation edges."""
         return self._best_decoder(finite_embedding(method, split.train), split)[1]
 
     def test(self, method: Method, split: Split) -> dict[str, float]:
-        """Metrics on the test edges of the decoder that validation chose."""
+        """All metrics on the test edges, of the decoder that validation chose."""
         decoder, _ = self._best_decoder(finite_embedding(method, split.train), split)
-        return _metrics(decoder, split.test.open())
+        targets = split.test.open()
+        positive, negative = decoder(targets.positive), decoder(targets.negative)
+        degree = torch.bincount(split.train.edge_index[0], minlength=split.train.num_nodes)
+        smaller = degree[targets.positive].min(dim=0).values.numpy(force=True)
+        return {
+            **separation(positive, negative),
+            **hits(positive, negative),
+            **separation_by_degree(positive, negative, smaller),
+        }
 
     def snapshot(self, method: Method, split: Split) -> dict[str, np.ndarray]:
         """Nodes coloured by the logarithm of their degree; see `graphcl.evaluate.snapshot`."""
@@ -103,7 +122,11 @@ class LinkPrediction(Task):
             dot_product_decoder(torch.nn.functional.normalize(z, dim=1)),
             logistic_decoder(z, split.train.edge_index, split.extra["seed"]),
         )
-        scored = [(decoder, _metrics(decoder, split.validation)) for decoder in candidates]
+        targets = split.validation
+        scored = [
+            (decoder, separation(decoder(targets.positive), decoder(targets.negative)))
+            for decoder in candidates
+        ]
         return max(scored, key=lambda pair: pair[1][self.metric])
 
 
@@ -142,12 +165,43 @@ def _chunks(pairs: Tensor, size: int = 8192) -> Iterator[tuple[Tensor, Tensor]]:
     return zip(pairs[0].split(size), pairs[1].split(size), strict=True)
 
 
-def _metrics(decoder: Decoder, targets: EdgeTargets) -> dict[str, float]:
+def separation(positive: np.ndarray, negative: np.ndarray) -> dict[str, float]:
+    """AUC and average precision of the scores of edges (k,) against those of non-edges (m,)."""
     from sklearn.metrics import average_precision_score, roc_auc_score
 
-    scores = np.concatenate([decoder(targets.positive), decoder(targets.negative)])
-    labels = np.repeat([1, 0], [targets.positive.shape[1], targets.negative.shape[1]])
+    scores = np.concatenate([positive, negative])
+    labels = np.repeat([1, 0], [len(positive), len(negative)])
     return {
         "auc": float(roc_auc_score(labels, scores)),
         "average-precision": float(average_precision_score(labels, scores)),
+    }
+
+
+def hits(positive: np.ndarray, negative: np.ndarray) -> dict[str, float]:
+    """Hits@K for every K: the share of edges that score above the K-th best non-edge.
+
+    Hu et al. 2020, Open Graph Benchmark, arXiv 2005.00687. An edge that ties with it is no hit.
+    With fewer than K non-edges every edge is one.
+    """
+    ordered = np.sort(negative)[::-1]
+    return {
+        f"hits@{k}": float(np.mean(positive > ordered[k - 1])) if k <= len(ordered) else 1.0
+        for k in HITS
+    }
+
+
+def separation_by_degree(
+    positive: np.ndarray, negative: np.ndarray, degree: np.ndarray
+) -> dict[str, float]:
+    """AUC of each third of the edges by their `degree` (k,), against all non-edges.
+
+    Equal degrees are divided as they come, so that the thirds are equally large. {} for fewer
+    edges than thirds.
+    """
+    if len(positive) < len(DEGREES):
+        return {}
+    thirds = np.array_split(np.argsort(degree, kind="stable"), len(DEGREES))
+    return {
+        f"auc-{name}-degree": separation(positive[third], negative)["auc"]
+        for name, third in zip(DEGREES, thirds, strict=True)
     }

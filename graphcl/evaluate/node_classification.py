@@ -1,10 +1,11 @@
-"""Node classification by a linear probe on frozen embeddings."""
+"""Node classification by probes on frozen embeddings: linear, and nearest neighbours."""
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -13,8 +14,10 @@ from torch import Tensor
 from graphcl.errors import DataError
 from graphcl.evaluate.contract import Sealed, Split, Task, VectorTable, finite_embedding
 from graphcl.evaluate.probe import (
+    Array,
     classification_metrics,
     l2_normalise,
+    nearest_neighbours_probe,
     probe_by_cross_validation,
     probe_by_validation,
 )
@@ -33,14 +36,25 @@ class NodeTargets:
     """Mask of the nodes that are scored."""
 
 
+@runtime_checkable
+class PredictsClasses(Protocol):
+    """A supervised method, which says itself what class every node is of."""
+
+    def predict(self, data: Any) -> Tensor:
+        """(N,) int64 class of every node of `data`."""
+        ...
+
+
 class NodeClassification(Task):
-    """Accuracy of a linear probe; the encoder never sees a label."""
+    """Accuracy of a linear probe, and of a k-NN probe; the encoder never sees a label."""
 
     name = "node-classification"
     metric = "accuracy"
     protocols: ClassVar[dict[str, str]] = {
         "random-10-10-80": "random 10 % train, 10 % validation, 80 % test by seed; "
         "probe strength and epoch by validation",
+        "random-20-80": "random 20 % train, 80 % test by seed; no validation: last epoch, "
+        "probe strength by 5-fold cross-validation inside the 20 %",
         "grace-10-90": "random 10 % train, 90 % test by seed; no validation: last epoch, "
         "probe strength by 5-fold cross-validation inside the 10 %",
         "planetoid-public": "the public 20-per-class / 500 / 1000 split; "
@@ -48,7 +62,7 @@ class NodeClassification(Task):
         "random-20-per-class": "random 20 per class / 500 / 1000 by seed; "
         "probe strength and epoch by validation",
     }
-    baselines = ("raw-features", "random-encoder")
+    baselines: ClassVar[tuple[str, ...]] = ("raw-features", "random-encoder", "supervised-gcn")
 
     def load(
         self, dataset: str, protocol: str | None, seed: int, data_root: Path | None = None
@@ -60,7 +74,7 @@ class NodeClassification(Task):
         """
         from graphcl.data import content_hash, load_graph, split_nodes
 
-        name = self.resolve_protocol(protocol)
+        name = self.resolve_protocol(protocol, dataset)
         data = load_graph(dataset, data_root)
         if data.y is None:
             raise DataError(f"'{dataset}' has no labels, so nodes cannot be classified")
@@ -84,21 +98,54 @@ class NodeClassification(Task):
                 "split": self.protocols[name],
                 "split seed": "the seed of the run",
                 "probe": "logistic regression on L2-normalised embeddings",
+                "neighbour probe": "majority of the 1 to 20 nearest training nodes by cosine, "
+                "their number chosen as the probe strength is",
+                "supervised baseline": "trained on the training labels, epoch by validation"
+                if masks.validation.any()
+                else "trained on the training labels for a fixed number of epochs",
                 "nodes": [int(mask.sum()) for mask in (masks.train, masks.validation, masks.test)],
                 "selection": "validation accuracy" if masks.validation.any() else "last epoch",
             },
-            extra={"node_ids": data.node_ids},
+            extra={
+                "node_ids": data.node_ids,
+                "training labels": torch.where(masks.train, data.y, -1),
+            },
         )
 
+    def training_data(self, method_class: type[Method], split: Split) -> Any:
+        """The graph without labels; for supervised methods with those of the training nodes."""
+        if not method_class.supervised:
+            return split.train
+        labelled = copy.copy(split.train)
+        labelled.y = split.extra["training labels"]
+        return labelled
+
     def validate(self, method: Method, split: Split) -> dict[str, float]:
-        """Probe accuracy on the validation nodes; {} where the protocol has none."""
+        """Accuracy and macro-F1 on the validation nodes; {} where the protocol has none."""
         if split.validation is None:
             return {}
-        return _probe(finite_embedding(method, split.train), split.validation)
+        return self._measured(method, split, split.validation)
 
     def test(self, method: Method, split: Split) -> dict[str, float]:
-        """Probe accuracy on the test nodes."""
-        return _probe(finite_embedding(method, split.train), split.test.open())
+        """The same on the test nodes, and the accuracy of the k-NN probe."""
+        targets = split.test.open()
+        measured = self._measured(method, split, targets)
+        parts = Parts.of(finite_embedding(method, split.train), targets)
+        probe = nearest_neighbours_probe(*parts.probed())
+        correct = probe.predict(parts.z[parts.evaluated]) == parts.y[parts.evaluated]
+        return {**measured, "knn-accuracy": float(np.mean(correct))}
+
+    def measure(self, embeddings: Tensor, targets: NodeTargets) -> dict[str, float]:
+        """Metrics of a linear probe on the evaluated nodes."""
+        probe, z, y = fit_probe(embeddings, targets)
+        return classification_metrics(y, probe.predict(z))
+
+    def _measured(self, method: Method, split: Split, targets: NodeTargets) -> dict[str, float]:
+        if isinstance(method, PredictsClasses):
+            evaluated = targets.evaluated
+            predicted = method.predict(split.train)[evaluated].numpy(force=True)
+            return classification_metrics(targets.labels[evaluated].numpy(force=True), predicted)
+        return self.measure(finite_embedding(method, split.train), targets)
 
     def snapshot(self, method: Method, split: Split) -> dict[str, np.ndarray]:
         """Nodes coloured by class; see `graphcl.evaluate.snapshot`."""
@@ -109,17 +156,38 @@ class NodeClassification(Task):
         return node_table(method, split)
 
 
-def _probe(embeddings: Tensor, targets: NodeTargets) -> dict[str, float]:
-    z = l2_normalise(embeddings.numpy(force=True).astype(np.float64))
-    y = targets.labels.numpy(force=True)
-    train, validation, evaluated = (
-        mask.numpy(force=True) for mask in (targets.train, targets.validation, targets.evaluated)
-    )
-    if validation.any():
-        probe = probe_by_validation(z[train], y[train], z[validation], y[validation])
-    else:
-        probe = probe_by_cross_validation(z[train], y[train])
-    return classification_metrics(y[evaluated], probe.predict(z[evaluated]))
+@dataclass(frozen=True)
+class Parts:
+    """L2-normalised embeddings and labels of all nodes, and what each node is for."""
+
+    z: Array
+    y: Array
+    train: Array
+    validation: Array
+    evaluated: Array
+
+    @classmethod
+    def of(cls, embeddings: Tensor, targets: NodeTargets) -> Parts:
+        """The arrays of `embeddings` (N, d) and `targets`."""
+        named = (targets.labels, targets.train, targets.validation, targets.evaluated)
+        z = l2_normalise(embeddings.numpy(force=True).astype(np.float64))
+        return cls(z, *(part.numpy(force=True) for part in named))
+
+    def probed(self) -> tuple[Any, ...]:
+        """Embeddings and labels to fit a probe on, and to choose by where there are any."""
+        parts = [self.train, self.validation] if self.validation.any() else [self.train]
+        return tuple(array[part] for part in parts for array in (self.z, self.y))
+
+
+def fit_probe(embeddings: Tensor, targets: NodeTargets) -> tuple[Any, Array, Array]:
+    """A probe of the training nodes, and what to try it on: embeddings and labels.
+
+    Its regularisation is chosen by the validation nodes, or inside the training nodes where the
+    protocol has no validation.
+    """
+    parts = Parts.of(embeddings, targets)
+    fit = probe_by_validation if parts.validation.any() else probe_by_cross_validation
+    return fit(*parts.probed()), parts.z[parts.evaluated], parts.y[parts.evaluated]
 
 
 def unlabelled(data: Any, edge_index: Tensor | None = None) -> Any:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch_geometric.data import Data
 
 from graphcl.diagnostics import alignment, uniformity
 from graphcl.evaluate.contract import finite_embedding
@@ -35,25 +36,37 @@ def graph_snapshot(
 
     Args:
         method: trained, in evaluation mode.
-        data: the PyG `Data` that it was trained on.
+        data: the PyG `Data` or `HeteroData` that it was trained on.
         colour: (N,) class or number of every node.
         colour_name: what it is.
     """
     embedding = finite_embedding(method, data)
     chosen = evenly(len(embedding), LARGEST_SNAPSHOT).to(embedding.device)
-    share = f"{100 * VIEW_RATE:g} %"
     return {
         "embedding": embedding[chosen].numpy(force=True).astype(np.float32),
         "colour": colour[chosen.to(colour.device)].numpy(force=True),
         "colour_name": np.array(colour_name),
         **spectrum_array(embedding),
+        **plane_arrays(method, data, embedding),
+        **histogram_arrays(method),
+    }
+
+
+def plane_arrays(method: Method, data: Any, embedding: Tensor) -> dict[str, np.ndarray]:
+    """The point of the alignment/uniformity plane; {} for a heterogeneous graph.
+
+    The views that the methods are compared by drop edges of one kind.
+    """
+    if not isinstance(data, Data):
+        return {}
+    share = f"{100 * VIEW_RATE:g} %"
+    return {
         "alignment": np.array(view_alignment(method, data)),
         "uniformity": np.array(sampled_uniformity(embedding)),
         "positives": np.array(
             f"the same node in two views, each with {share} of the edges dropped and {share} of "
             "the features masked"
         ),
-        **histogram_arrays(method),
     }
 
 

@@ -82,6 +82,28 @@ def kmeans(
     return KMeans(assignment, centroids * size + mean, counts)
 
 
+@torch.no_grad()
+def best_kmeans(
+    x: Tensor,
+    clusters: int,
+    restarts: int = 10,
+    iterations: int = 300,
+    generator: torch.Generator | None = None,
+) -> KMeans:
+    """Of `restarts` runs of `kmeans` the one with the lowest sum of squared distances.
+
+    Arguments and errors as there; restarts at least 1.
+    """
+    if restarts < 1:
+        raise ArgumentError(f"restarts must be at least 1; got {restarts}")
+    fits = [kmeans(x, clusters, iterations, generator) for _ in range(restarts)]
+
+    def inertia(fit: KMeans) -> float:
+        return float((x - fit.centroids[fit.assignment]).double().square().sum())
+
+    return min(fits, key=inertia)
+
+
 def _seeds(x: Tensor, clusters: int, generator: torch.Generator | None) -> Tensor:
     """Rows drawn one by one with probability proportional to the squared distance so far."""
     where = x.device if generator is None else generator.device
@@ -110,6 +132,8 @@ def _nearest(x: Tensor, centroids: Tensor) -> Tensor:
 
 def _sums(x: Tensor, assignment: Tensor, clusters: int) -> tuple[Tensor, Tensor]:
     sums = x.new_zeros(clusters, x.shape[1])
+    if x.device.type == "cpu":
+        return sums.index_add_(0, assignment, x), torch.bincount(assignment, minlength=clusters)
     step = max(1, _ENTRIES_PER_CHUNK // clusters)
     every = torch.arange(clusters, device=x.device)[:, None]
     for rows, labels in zip(x.split(step), assignment.split(step), strict=True):

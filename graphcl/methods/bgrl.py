@@ -35,7 +35,7 @@ from graphcl.config import Count, tunable
 from graphcl.encoders import GCN, MovingAverage, ProjectionHead
 from graphcl.losses import Bootstrap
 from graphcl.methods.contract import MethodConfig
-from graphcl.methods.graph_method import GraphMethod
+from graphcl.methods.graph_method import GraphMethod, View
 
 
 class BGRLConfig(MethodConfig):
@@ -104,10 +104,15 @@ class BGRL(GraphMethod):
         first = self.random_view(batch, config.drop_edges_1, config.mask_features_1, generator)
         second = self.random_view(batch, config.drop_edges_2, config.mask_features_2, generator)
         parts = {
-            "first": self.bootstrap(self.predictor(self.encoder(*first)), self.target(*second)),
-            "second": self.bootstrap(self.predictor(self.encoder(*second)), self.target(*first)),
+            "first": self._predict(first, second),
+            "second": self._predict(second, first),
         }
         return {**parts, "total": (parts["first"] + parts["second"]) / 2}
+
+    def _predict(self, view: View, other: View) -> Tensor:
+        prediction = self.predictor(self.encoder(view.features, view.matrix))
+        distance: Tensor = self.bootstrap(prediction, self.target(other.features, other.matrix))
+        return distance
 
 
 def warm_up_and_cosine(epoch: int, warm_up: int, epochs: int) -> float:

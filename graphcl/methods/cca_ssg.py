@@ -33,7 +33,7 @@ from graphcl.encoders import GCN, gcn_matrix
 from graphcl.kernels.sparse_matrix import SparseMatrix
 from graphcl.losses import CCASSG
 from graphcl.methods.contract import MethodConfig, PortableEncoder
-from graphcl.methods.graph_method import GraphMethod
+from graphcl.methods.graph_method import TwoViewMethod, View
 from graphcl.methods.portable import portable_gcn
 
 
@@ -53,7 +53,7 @@ class CCASSGConfig(MethodConfig):
     """Scale every node's (non-negative) features to sum 1, as Planetoid's graphs come in DGL."""
 
 
-class CCASSGMethod(GraphMethod):
+class CCASSGMethod(TwoViewMethod):
     """Views that agree while their dimensions stay uncorrelated (Zhang et al. 2021)."""
 
     Config = CCASSGConfig
@@ -68,9 +68,21 @@ class CCASSGMethod(GraphMethod):
         self.correlation = CCASSG(decorrelation=config.decorrelation)
         self.agreement = CCASSG(decorrelation=0.0)
 
-    def loss(self, batch: Any, generator: torch.Generator) -> dict[str, Tensor]:
-        """Equation 4 on two fresh views of the whole graph."""
-        z1, z2 = (self._encode_view(batch, generator) for _ in range(2))
+    def draw_views(self, data: Any, generator: torch.Generator) -> tuple[View, View]:
+        """Random edges dropped and columns masked, at the same rates twice."""
+        config = self.config
+        first, second = (
+            self.random_view(data, config.drop_edges, config.mask_features, generator)
+            for _ in range(2)
+        )
+        return first, second
+
+    def drop_probability(self) -> tuple[float, float]:
+        """The rate."""
+        return self.config.drop_edges, self.config.drop_edges
+
+    def compare(self, z1: Tensor, z2: Tensor, views: tuple[View, View]) -> dict[str, Tensor]:
+        """Equation 4."""
         total = self.correlation(z1, z2)
         with torch.no_grad():
             agreement = self.agreement(z1, z2)
@@ -84,20 +96,13 @@ class CCASSGMethod(GraphMethod):
             self.encoder, self.data, scale=config.normalise_features, edges=config.encoder == "gcn"
         )
 
+    def propagation(self, edge_index: Tensor, *, undirected: bool = True) -> SparseMatrix:
+        """As for any method with a GCN; the identity for an MLP."""
+        edges = edge_index if self.config.encoder == "gcn" else edge_index[:, :0]
+        return super().propagation(edges, undirected=undirected)
+
     def matrix_of(self, data: Any) -> SparseMatrix:
         """The propagation matrix of the graph; the identity for an MLP."""
         if self.config.encoder == "gcn":
             return super().matrix_of(data)
-        return self._without_edges(data)
-
-    def _encode_view(self, data: Any, generator: torch.Generator) -> Tensor:
-        x, matrix = self.random_view(
-            data, self.config.drop_edges, self.config.mask_features, generator
-        )
-        embedding: Tensor = self.encoder(
-            x, matrix if self.config.encoder == "gcn" else self._without_edges(data)
-        )
-        return embedding
-
-    def _without_edges(self, data: Any) -> SparseMatrix:
-        return gcn_matrix(data.edge_index[:, :0], data.num_nodes, undirected=True)
+        return gcn_matrix(data.edge_index[:, :0], data.x.shape[0], undirected=True)

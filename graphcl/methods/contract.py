@@ -57,6 +57,8 @@ class Method(nn.Module):
     """Names of the tasks the method serves; the first is its default."""
     trainable: ClassVar[bool] = True
     """False for baselines that have nothing to learn: the loop skips them."""
+    supervised: ClassVar[bool] = False
+    """True for baselines that are given the labels of the training nodes."""
     divides_batches: ClassVar[bool] = False
     """Whether several processes train one model together and divide every batch (`sharing`), which
     pays where most of a step goes into the rows of its batch. Otherwise they divide the seeds."""

@@ -38,13 +38,12 @@ import torch
 from torch import Tensor
 
 from graphcl.config import tunable
-from graphcl.encoders import GCN, ProjectionHead, gcn_matrix
+from graphcl.encoders import GCN, ProjectionHead
 from graphcl.kernels.communities import community_strength, detect_communities
 from graphcl.losses import InfoNCE
-from graphcl.methods.contract import Method, PortableEncoder
-from graphcl.methods.features import prepare_features, scale_features
+from graphcl.methods.features import scale_features
 from graphcl.methods.grace import GRACEConfig
-from graphcl.methods.portable import portable_gcn
+from graphcl.methods.graph_method import TwoViewMethod, View
 from graphcl.views import (
     community_keep_probability,
     community_mask_probability,
@@ -76,11 +75,10 @@ class CommunalView:
     """Probability of masking each feature column (F,), by CAV."""
 
 
-class CSGCL(Method):
+class CSGCL(TwoViewMethod):
     """Views and contrast guided by community strength (Chen et al. 2023)."""
 
     Config = CSGCLConfig
-    tasks = ("node-classification", "link-prediction", "clustering")
 
     def __init__(self, config: CSGCLConfig, data: Any) -> None:
         super().__init__(config, data)
@@ -90,10 +88,9 @@ class CSGCL(Method):
         )  # fmt: skip
         self.strength = community_strength(data.edge_index, labels)[labels]
         self.inside = labels[data.edge_index[0]] == labels[data.edge_index[1]]
-        self.features = prepare_features(data.x, scale=config.normalise_features)
         dense = scale_features(data.x) if config.normalise_features else data.x
         # The probabilities stay the same for the whole training; only the draws change.
-        self.views = [
+        self.communal_views = [
             CommunalView(
                 community_keep_probability(data.edge_index, labels, self.strength, edge_rate),
                 community_mask_probability(dense, self.strength, feature_rate),
@@ -103,10 +100,7 @@ class CSGCL(Method):
                 (config.drop_edges_2, config.mask_features_2),
             )
         ]
-        self.encoder = GCN(
-            data.num_features, [2 * config.dimension, config.dimension],
-            activation=config.activation,
-        )  # fmt: skip
+        self.encoder = GCN(data.num_features, config.widths, activation=config.activation)
         self.head = ProjectionHead(config.dimension, config.projection, config.dimension)
         self.contrast = InfoNCE(config.temperature, intra_view=True)
         self.gamma = 0.0
@@ -116,45 +110,39 @@ class CSGCL(Method):
         rising = max(0.0, (epoch - self.config.team_up_start) / 100)
         self.gamma = min(rising, self.config.team_up_most)
 
-    def loss(self, batch: Any, generator: torch.Generator) -> dict[str, Tensor]:
-        """The Team-up objective on two communal views of the whole graph."""
-        h1, h2 = (self._encode_view(batch, view, generator) for view in self.views)
-        bias = self.gamma * self.strength / self.config.temperature if self.gamma else None
-        contrast = self.contrast(h1, h2, column_bias=bias)
-        return {"contrast": contrast, "total": contrast}
+    def draw_views(self, data: Any, generator: torch.Generator) -> tuple[View, View]:
+        """CED and CAV, for either view."""
+        first, second = (self._draw_view(data, view, generator) for view in self.communal_views)
+        return first, second
 
-    @torch.no_grad()
-    def embed(self, data: Any) -> Tensor:
-        """Encoder output (N, dimension) on the un-augmented graph."""
-        features = self.features
-        if data is not self.data:
-            features = prepare_features(data.x, scale=self.config.normalise_features)
-        embedding: Tensor = self.encoder(features, data.edge_index)
-        return embedding
+    def drop_probability(self) -> tuple[Tensor, Tensor]:
+        """Of every edge, by CED."""
+        first, second = (1 - view.keep_edges for view in self.communal_views)
+        return first, second
+
+    def compare(self, z1: Tensor, z2: Tensor, views: tuple[View, View]) -> dict[str, Tensor]:
+        """The Team-up objective."""
+        bias = self.gamma * self.strength / self.config.temperature if self.gamma else None
+        contrast = self.contrast(self.head(z1), self.head(z2), column_bias=bias)
+        return {"contrast": contrast, "total": contrast}
 
     def histograms(self) -> dict[str, Tensor]:
         """Community strengths, and what CED and CAV draw from in the two views."""
         values = {"community strength of the nodes": self.strength}
-        for number, view in enumerate(self.views, start=1):
+        for number, view in enumerate(self.communal_views, start=1):
             kept = f"probability that view {number} keeps an edge"
             values[f"{kept}/inside a community"] = view.keep_edges[self.inside]
             values[f"{kept}/between communities"] = view.keep_edges[~self.inside]
-        for number, view in enumerate(self.views, start=1):
+        for number, view in enumerate(self.communal_views, start=1):
             values[f"probability that a feature is masked/view {number}"] = view.mask_features
         return values
 
-    def portable_encoder(self) -> PortableEncoder:
-        """The encoder on raw features and edges."""
-        return portable_gcn(self.encoder, self.data, scale=self.config.normalise_features)
-
-    def _encode_view(self, data: Any, view: CommunalView, generator: torch.Generator) -> Tensor:
+    def _draw_view(self, data: Any, view: CommunalView, generator: torch.Generator) -> View:
+        undirected = not self.config.directed_views
         edge_index, _ = drop_edges_with_probability(
-            data.edge_index, view.keep_edges,
-            generator=generator, keep_undirected=not self.config.directed_views,
-        )  # fmt: skip
+            data.edge_index, view.keep_edges, generator=generator, keep_undirected=undirected
+        )
         x, _ = mask_features_with_probability(
             self.features, view.mask_features, generator=generator
         )
-        matrix = gcn_matrix(edge_index, data.num_nodes, undirected=not self.config.directed_views)
-        projected: Tensor = self.head(self.encoder(x, matrix))
-        return projected
+        return View(x, self.propagation(edge_index, undirected=undirected), edge_index)

@@ -30,10 +30,10 @@ import torch
 from torch import Tensor
 
 from graphcl.config import tunable
-from graphcl.encoders import GCN, ProjectionHead, gcn_matrix
+from graphcl.encoders import GCN, ProjectionHead
 from graphcl.losses import InfoNCE
 from graphcl.methods.grace import GRACEConfig
-from graphcl.methods.graph_method import GraphMethod
+from graphcl.methods.graph_method import TwoViewMethod, View
 from graphcl.views import (
     centrality_keep_probability,
     drop_edges_with_probability,
@@ -54,7 +54,7 @@ class GCAConfig(GRACEConfig):
     """Weigh an edge by its target and drop its directions apart, as the authors' code does."""
 
 
-class GCA(GraphMethod):
+class GCA(TwoViewMethod):
     """Two views that spare central nodes' edges and features (Zhu et al. 2021)."""
 
     Config = GCAConfig
@@ -73,17 +73,25 @@ class GCA(GraphMethod):
             feature_mask_probability(data.x, phi, rate, config.threshold)
             for rate in (config.mask_features_1, config.mask_features_2)
         ]
-        self.encoder = GCN(
-            data.num_features, [2 * config.dimension, config.dimension],
-            activation=config.activation,
-        )  # fmt: skip
+        self.encoder = GCN(data.num_features, config.widths, activation=config.activation)
         self.head = ProjectionHead(config.dimension, config.projection, config.dimension)
         self.contrast = InfoNCE(config.temperature, intra_view=True)
 
-    def loss(self, batch: Any, generator: torch.Generator) -> dict[str, Tensor]:
-        """GRACE's objective on two fresh adaptive views of the whole graph."""
-        u, v = (self._encode_view(batch, view, generator) for view in (0, 1))
-        contrast = self.contrast(u, v)
+    def draw_views(self, data: Any, generator: torch.Generator) -> tuple[View, View]:
+        """Equations 3 to 9, for either view."""
+        first, second = (
+            self._draw_view(data, keep_edges, mask_features, generator)
+            for keep_edges, mask_features in zip(self.keep_edges, self.mask_features, strict=True)
+        )
+        return first, second
+
+    def drop_probability(self) -> tuple[Tensor, Tensor]:
+        """Of every edge, by its centrality."""
+        return 1 - self.keep_edges[0], 1 - self.keep_edges[1]
+
+    def compare(self, z1: Tensor, z2: Tensor, views: tuple[View, View]) -> dict[str, Tensor]:
+        """GRACE's objective."""
+        contrast = self.contrast(self.head(z1), self.head(z2))
         return {"contrast": contrast, "total": contrast}
 
     def histograms(self) -> dict[str, Tensor]:
@@ -95,15 +103,12 @@ class GCA(GraphMethod):
             for number, probability in enumerate(views, start=1)
         }
 
-    def _encode_view(self, data: Any, view: int, generator: torch.Generator) -> Tensor:
+    def _draw_view(
+        self, data: Any, keep_edges: Tensor, mask_features: Tensor, generator: torch.Generator
+    ) -> View:
         undirected = not self.config.directed_views
         edge_index, _ = drop_edges_with_probability(
-            data.edge_index, self.keep_edges[view],
-            generator=generator, keep_undirected=undirected,
-        )  # fmt: skip
-        x, _ = mask_features_with_probability(
-            self.features, self.mask_features[view], generator=generator
+            data.edge_index, keep_edges, generator=generator, keep_undirected=undirected
         )
-        matrix = gcn_matrix(edge_index, data.num_nodes, undirected=undirected)
-        projected: Tensor = self.head(self.encoder(x, matrix))
-        return projected
+        x, _ = mask_features_with_probability(self.features, mask_features, generator=generator)
+        return View(x, self.propagation(edge_index, undirected=undirected), edge_index)

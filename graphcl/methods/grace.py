@@ -29,12 +29,10 @@ import torch
 from torch import Tensor
 
 from graphcl.config import Count, tunable
-from graphcl.encoders import GCN, ProjectionHead, gcn_matrix
+from graphcl.encoders import GCN, ProjectionHead
 from graphcl.losses import InfoNCE
-from graphcl.methods.contract import Method, MethodConfig, PortableEncoder
-from graphcl.methods.features import prepare_features
-from graphcl.methods.portable import portable_gcn
-from graphcl.views import drop_edges, mask_features
+from graphcl.methods.contract import MethodConfig
+from graphcl.methods.graph_method import TwoViewMethod, View
 
 
 class GRACEConfig(MethodConfig):
@@ -56,52 +54,36 @@ class GRACEConfig(MethodConfig):
     normalise_features: bool = True
     """Scale every node's (non-negative) features to sum 1, as the authors' code does."""
 
+    @property
+    def widths(self) -> list[int]:
+        """Of the encoder's layers."""
+        return [2 * self.dimension, self.dimension]
 
-class GRACE(Method):
+
+class GRACE(TwoViewMethod):
     """Two views by edge dropping and feature masking, contrasted node by node (Zhu et al. 2020)."""
 
     Config = GRACEConfig
-    tasks = ("node-classification", "link-prediction", "clustering")
 
     def __init__(self, config: GRACEConfig, data: Any) -> None:
         super().__init__(config, data)
-        self.features = prepare_features(data.x, scale=config.normalise_features)
-        self.encoder = GCN(
-            data.num_features, [2 * config.dimension, config.dimension],
-            activation=config.activation,
-        )  # fmt: skip
+        self.encoder = GCN(data.num_features, config.widths, activation=config.activation)
         self.head = ProjectionHead(config.dimension, config.projection, config.dimension)
         self.contrast = InfoNCE(config.temperature, intra_view=True)
 
-    def loss(self, batch: Any, generator: torch.Generator) -> dict[str, Tensor]:
-        """Equation 2 on two fresh views of the whole graph."""
+    def draw_views(self, data: Any, generator: torch.Generator) -> tuple[View, View]:
+        """Random edges dropped and columns masked, at each view's own rates."""
         config = self.config
-        u = self._encode_view(batch, config.drop_edges_1, config.mask_features_1, generator)
-        v = self._encode_view(batch, config.drop_edges_2, config.mask_features_2, generator)
-        contrast = self.contrast(u, v)
+        return (
+            self.random_view(data, config.drop_edges_1, config.mask_features_1, generator),
+            self.random_view(data, config.drop_edges_2, config.mask_features_2, generator),
+        )
+
+    def drop_probability(self) -> tuple[float, float]:
+        """The rates."""
+        return self.config.drop_edges_1, self.config.drop_edges_2
+
+    def compare(self, z1: Tensor, z2: Tensor, views: tuple[View, View]) -> dict[str, Tensor]:
+        """Equation 2."""
+        contrast = self.contrast(self.head(z1), self.head(z2))
         return {"contrast": contrast, "total": contrast}
-
-    @torch.no_grad()
-    def embed(self, data: Any) -> Tensor:
-        """Encoder output (N, dimension) on the un-augmented graph."""
-        features = self.features
-        if data is not self.data:
-            features = prepare_features(data.x, scale=self.config.normalise_features)
-        embedding: Tensor = self.encoder(features, data.edge_index)
-        return embedding
-
-    def portable_encoder(self) -> PortableEncoder:
-        """The encoder on raw features and edges."""
-        return portable_gcn(self.encoder, self.data, scale=self.config.normalise_features)
-
-    def _encode_view(
-        self, data: Any, edge_rate: float, feature_rate: float, generator: torch.Generator
-    ) -> Tensor:
-        edge_index, _ = drop_edges(
-            data.edge_index, edge_rate, num_nodes=data.num_nodes, generator=generator
-        )
-        x, _ = mask_features(self.features, feature_rate, generator=generator)
-        projected: Tensor = self.head(
-            self.encoder(x, gcn_matrix(edge_index, data.num_nodes, undirected=True))
-        )
-        return projected

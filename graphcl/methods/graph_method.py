@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
+from torch_geometric.utils import is_undirected
 
 from graphcl.encoders import GCN, gcn_matrix
+from graphcl.errors import DataError
 from graphcl.kernels.sparse_matrix import SparseMatrix
 from graphcl.methods.contract import Method, PortableEncoder
 from graphcl.methods.features import prepare_features
@@ -15,18 +18,37 @@ from graphcl.methods.portable import portable_gcn
 from graphcl.views import drop_edges, mask_features
 
 
+@dataclass(frozen=True)
+class View:
+    """One draw of a view, as an encoder takes it."""
+
+    features: Any
+    """(N, F), dense or a `SparseMatrix`."""
+    matrix: Any
+    """Propagation matrix (N, N)."""
+    edge_index: Tensor
+    """The edges (2, E') that are in the view, without the self-loops of the matrix."""
+
+
 class GraphMethod(Method):
     """Prepares the features once; embeddings are those of `self.encoder` on the whole graph.
 
     A subclass has `normalise_features` in its Config and sets `self.encoder`.
+
+    Raises:
+        DataError: the graph has no nodes.
     """
 
-    tasks = ("node-classification", "link-prediction", "clustering")
+    tasks: ClassVar[tuple[str, ...]] = ("node-classification", "link-prediction", "clustering")
     encoder: Any
 
     def __init__(self, config: Any, data: Any) -> None:
         super().__init__(config, data)
+        if data.num_nodes == 0:
+            raise DataError("the graph has no nodes, so there is nothing to learn from")
         self.features = prepare_features(data.x, scale=config.normalise_features)
+        # Data sets are undirected; a graph of one's own need not be.
+        self.undirected = bool(is_undirected(data.edge_index, num_nodes=data.num_nodes))
         self._matrix: SparseMatrix | None = None
 
     @torch.no_grad()
@@ -43,22 +65,31 @@ class GraphMethod(Method):
 
     def features_of(self, data: Any) -> Tensor | SparseMatrix:
         """The features of `data` as the encoder takes them."""
-        if data is self.data:
+        if data.x is self.data.x:
             return self.features
         return prepare_features(data.x, scale=self.config.normalise_features)
 
     def matrix_of(self, data: Any) -> SparseMatrix:
         """The propagation matrix of the un-augmented graph; that of the training data is kept."""
-        if data is not self.data:
-            return gcn_matrix(data.edge_index, data.num_nodes)
+        if data.edge_index is not self.data.edge_index:
+            return gcn_matrix(data.edge_index, data.x.shape[0])
         if self._matrix is None:
-            self._matrix = gcn_matrix(data.edge_index, data.num_nodes, undirected=True)
+            self._matrix = self.propagation(data.edge_index)
         return self._matrix
+
+    def propagation(self, edge_index: Tensor, *, undirected: bool = True) -> SparseMatrix:
+        """The propagation matrix of some of the graph's edges, in both directions if it has both.
+
+        `undirected=False` says that the two directions of an edge need not be there together.
+        """
+        return gcn_matrix(
+            edge_index, self.data.num_nodes, undirected=undirected and self.undirected
+        )
 
     def random_view(
         self, data: Any, edge_rate: float, feature_rate: float, generator: torch.Generator
-    ) -> tuple[Tensor | SparseMatrix, SparseMatrix]:
-        """Features and propagation matrix with random edges dropped and columns masked.
+    ) -> View:
+        """The graph with random edges dropped and feature columns masked.
 
         The two corruptions of GRACE (Zhu et al. 2020, section 3.2.1), both directions of an edge
         together; what most two-view methods draw in every epoch.
@@ -67,4 +98,35 @@ class GraphMethod(Method):
             data.edge_index, edge_rate, num_nodes=data.num_nodes, generator=generator
         )
         x, _ = mask_features(self.features, feature_rate, generator=generator)
-        return x, gcn_matrix(edge_index, data.num_nodes, undirected=True)
+        return View(x, self.propagation(edge_index), edge_index)
+
+
+class TwoViewMethod(GraphMethod):
+    """Draws two views of the graph, encodes both and compares the embeddings.
+
+    A subclass implements `draw_views`, `compare` and `drop_probability`. Methods that act on
+    any of them (`graphcl.methods.pot`) call the same three.
+    """
+
+    def draw_views(self, data: Any, generator: torch.Generator) -> tuple[View, View]:
+        """Two fresh views of `data`."""
+        raise NotImplementedError(f"{type(self).__name__} does not define draw_views()")
+
+    def compare(self, z1: Tensor, z2: Tensor, views: tuple[View, View]) -> dict[str, Tensor]:
+        """`total` and its parts for the encoder's outputs (N, d) on both views."""
+        raise NotImplementedError(f"{type(self).__name__} does not define compare()")
+
+    def drop_probability(self) -> tuple[Tensor | float, Tensor | float]:
+        """For either view, the probability with which it lacks an edge: one for all, or (E,)."""
+        raise NotImplementedError(f"{type(self).__name__} does not define drop_probability()")
+
+    def loss(self, batch: Any, generator: torch.Generator) -> dict[str, Tensor]:
+        """The comparison of two fresh views of the whole graph."""
+        views = self.draw_views(batch, generator)
+        z1, z2 = (self.encode_view(view) for view in views)
+        return self.compare(z1, z2, views)
+
+    def encode_view(self, view: View) -> Tensor:
+        """Encoder output (N, d)."""
+        embedding: Tensor = self.encoder(view.features, view.matrix)
+        return embedding

@@ -26,10 +26,18 @@
     };
   }
 
-  function themed(spec) {
+  // On a phone a legend of many names has one a line; the chart below it keeps its height.
+  function roomForLegend(spec, width) {
+    const named = spec.data.filter((trace) => trace.showlegend !== false).length;
+    const shown = spec.layout.showlegend !== false && width < 600;
+    return shown ? 19 * Math.max(0, named - 4) : 0;
+  }
+
+  function themed(spec, width) {
     const { text, quiet, grid, ground } = colours();
     const layout = Object.assign({}, spec.layout, {
       autosize: true,
+      height: spec.layout.height + roomForLegend(spec, width),
       paper_bgcolor: "rgba(0,0,0,0)",
       plot_bgcolor: "rgba(0,0,0,0)",
       modebar: { bgcolor: "rgba(0,0,0,0)", color: quiet, activecolor: text },
@@ -54,7 +62,7 @@
   async function draw(place) {
     drawn.add(place);
     try {
-      const { data, layout } = themed(specs[place.id]);
+      const { data, layout } = themed(specs[place.id], place.clientWidth);
       await Plotly.react(place, data, layout, config);
       place.dataset.drawn = "yes";
     } catch (error) {

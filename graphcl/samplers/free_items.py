@@ -93,12 +93,12 @@ class FreeItems:
         base = (rows * self.size)[:, None]
         before = self.taken_up_to[start]
         first, last = torch.zeros_like(point), (stop - start).expand_as(point).clone()
-        end = max(self.keys.numel() - 1, 0)
+        last_key = max(self.keys.numel() - 1, 0)
         widest = int((stop - start).max()) if rows.numel() else 0
         for _ in range(widest.bit_length()):
             middle = (first + last) >> 1
             place = start + middle
-            item = self.keys[place.clamp(max=end)] - base
+            item = self.keys[place.clamp(max=last_key)] - base
             # Free mass before this taken item; outside the window nothing is read from it.
             ahead = self.up_to[item.clamp(0, self.size)] - offset - self.taken_up_to[place] + before
             below = (first < last) & (ahead <= point)

@@ -174,14 +174,13 @@ class Trainer:
         self.method.train()
         self.method.epoch_start(epoch, self.generator)
         self.processes.part()
-        totals: dict[str, float] = {}
-        steps = 0
-        for batch in self.method.batches(self.generator):
-            steps += 1
-            parts = self._step(batch, epoch, steps)
+        sums: dict[str, list[float]] = {}
+        for step, batch in enumerate(self.method.batches(self.generator), start=1):
+            parts = self._step(batch, epoch, step)
             for name, value in parts.items():
-                totals[name] = totals.get(name, 0.0) + float(value.detach())
-        means = {name: total / steps for name, total in totals.items()}
+                sums.setdefault(name, []).append(float(value.detach()))
+        # By its own count: a step of an alternating method need not have every part.
+        means = {name: sum(values) / len(values) for name, values in sums.items()}
         seconds = time.perf_counter() - started
         self.progress.epoch = epoch
         self.log.write(

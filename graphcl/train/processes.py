@@ -1,9 +1,10 @@
 """Several processes on one run, as `torchrun` starts them.
 
-All of them build the same model from the same seed, and between two steps all are in the same
-state: the gradient is the mean over the processes, random draws that depend on who draws are put
+Those that divide the seeds of a run train apart and meet at its beginning and its end. Those that
+divide batches build the same model from the same seed, and between two steps all are in the same
+state: the gradient is the mean over the processes, what was drawn for a share of the rows is put
 right by what the first process drew, and every epoch begins in the first process's state. So the
-first process's checkpoint holds everything. It alone evaluates and writes files.
+first one's checkpoint holds everything. It alone evaluates and writes files then.
 """
 
 from __future__ import annotations

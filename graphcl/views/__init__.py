@@ -19,6 +19,7 @@ from graphcl.views.drop_edges_by_community import (
     community_keep_probability,
     drop_edges_by_community,
 )
+from graphcl.views.drop_nodes import DropNodes, drop_nodes
 from graphcl.views.low_rank import LowRank, LowRankView, low_rank_view
 from graphcl.views.mask_features import (
     MaskFeatures,
@@ -32,16 +33,21 @@ from graphcl.views.mask_features_by_community import (
     community_mask_probability,
     mask_features_by_community,
 )
+from graphcl.views.nearest_neighbours import NearestNeighbours, nearest_neighbours
+from graphcl.views.sample_subgraph import SampleSubgraph, sample_subgraph
 
 VIEWS: dict[str, type[BaseTransform]] = {
     "DiffuseEdges": DiffuseEdges,
     "DropEdges": DropEdges,
     "DropEdgesByCentrality": DropEdgesByCentrality,
     "DropEdgesByCommunity": DropEdgesByCommunity,
+    "DropNodes": DropNodes,
     "LowRankView": LowRankView,
     "MaskFeatures": MaskFeatures,
     "MaskFeaturesByCentrality": MaskFeaturesByCentrality,
     "MaskFeaturesByCommunity": MaskFeaturesByCommunity,
+    "NearestNeighbours": NearestNeighbours,
+    "SampleSubgraph": SampleSubgraph,
 }
 
 __all__ = [
@@ -51,11 +57,14 @@ __all__ = [
     "DropEdges",
     "DropEdgesByCentrality",
     "DropEdgesByCommunity",
+    "DropNodes",
     "LowRank",
     "LowRankView",
     "MaskFeatures",
     "MaskFeaturesByCentrality",
     "MaskFeaturesByCommunity",
+    "NearestNeighbours",
+    "SampleSubgraph",
     "centrality_keep_probability",
     "community_keep_probability",
     "community_mask_probability",
@@ -64,11 +73,14 @@ __all__ = [
     "drop_edges_by_centrality",
     "drop_edges_by_community",
     "drop_edges_with_probability",
+    "drop_nodes",
     "feature_mask_probability",
     "low_rank_view",
     "mask_features",
     "mask_features_by_community",
     "mask_features_with_probability",
+    "nearest_neighbours",
     "node_centrality",
     "node_communities",
+    "sample_subgraph",
 ]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 from typing import TYPE_CHECKING, Literal
 
@@ -18,6 +17,7 @@ from graphcl.views.checks import (
     check_homogeneous,
     number_of_nodes,
 )
+from graphcl.views.edge_attributes import replace_edges
 
 if TYPE_CHECKING:
     from torch_geometric.data import Data
@@ -164,7 +164,7 @@ class DiffuseEdges(BaseTransform):
 
     def forward(self, data: Data) -> Data:
         """The view of `data`; `data` itself is not changed."""
-        result = copy.copy(check_homogeneous(data, "edge_index"))
+        data = check_homogeneous(data, "edge_index")
         edge_index, weight = diffuse_edges(
             data.edge_index,
             num_nodes=number_of_nodes(data),
@@ -175,11 +175,7 @@ class DiffuseEdges(BaseTransform):
             top_k=self.top_k,
             threshold=self.threshold,
         )
-        for name in list(result.keys()):
-            if not name.startswith("edge_label") and result.is_edge_attr(name):
-                del result[name]
-        result.edge_index, result.edge_weight = edge_index, weight
-        return result
+        return replace_edges(data, edge_index, weight)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.kernel!r})"

@@ -1,4 +1,4 @@
-"""Keep a subset of a PyG graph's edges, and what belongs to them."""
+"""Keep a subset of a PyG graph's edges and what belongs to them, or replace them by others."""
 
 from __future__ import annotations
 
@@ -19,15 +19,30 @@ def keep_edges(data: Data, kept: Tensor) -> Data:
     the mask. `edge_label` and `edge_label_index` are supervision, not edges, and stay.
     """
     result = copy.copy(data)
-    following = [
-        name
-        for name in data.keys()  # noqa: SIM118 (iterating over a Data yields pairs)
-        if not name.startswith("edge_label") and result.is_edge_attr(name)
-    ]
-    selected = {name: _select(data, name, kept) for name in following}
+    selected = {name: _select(data, name, kept) for name in _edge_level(data)}
     for name, value in selected.items():
         result[name] = value
     return result
+
+
+def replace_edges(data: Data, edge_index: Tensor, edge_weight: Tensor) -> Data:
+    """A shallow copy of `data` with new edges (2, E) and weights (E,).
+
+    Everything edge-level of the old ones is gone, but for the supervision that `keep_edges` names.
+    """
+    result = copy.copy(data)
+    for name in _edge_level(data):
+        del result[name]
+    result.edge_index, result.edge_weight = edge_index, edge_weight
+    return result
+
+
+def _edge_level(data: Data) -> list[str]:
+    return [
+        name
+        for name in data.keys()  # noqa: SIM118 (iterating over a Data yields pairs)
+        if not name.startswith("edge_label") and data.is_edge_attr(name)
+    ]
 
 
 def _select(data: Data, name: str, kept: Tensor) -> Any:

@@ -1,10 +1,13 @@
 """Interaction logs: the store, readers, filters, splits and batches of histories."""
 
+from recsys.data.atomic import write_recbole
 from recsys.data.audit import audit
 from recsys.data.building import from_ids
+from recsys.data.features import Feature, Labels, Numbers
 from recsys.data.filters import k_core
 from recsys.data.interactions import Interactions
 from recsys.data.load import load_interactions
+from recsys.data.published import load_published_split
 from recsys.data.readers import (
     from_dataframe,
     read_interactions,
@@ -26,8 +29,11 @@ from recsys.data.splits import (
 )
 
 __all__ = [
+    "Feature",
     "InteractionSplit",
     "Interactions",
+    "Labels",
+    "Numbers",
     "audit",
     "first_targets",
     "flat_histories",
@@ -38,6 +44,7 @@ __all__ = [
     "leakage",
     "leave_one_out",
     "load_interactions",
+    "load_published_split",
     "ordered_ratio_per_user",
     "pad_histories",
     "random_ratio_per_user",
@@ -47,4 +54,5 @@ __all__ = [
     "read_recbole",
     "read_table",
     "trained_on_the_future",
+    "write_recbole",
 ]

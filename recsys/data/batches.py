@@ -165,11 +165,16 @@ class TripleBatches:
 
     Raises:
         ArgumentError: `batch_size` is below 1.
+        DataError: there is no interaction.
     """
 
     def __init__(self, interactions: Interactions, batch_size: int) -> None:
         if batch_size < 1:
             raise ArgumentError(f"batch_size must be at least 1 (got {batch_size})")
+        if len(interactions) == 0:
+            raise DataError(
+                f"'{interactions.name}' has no interactions; there is nothing to learn from"
+            )
         self.batch_size = batch_size
         self.num_items = interactions.num_items
         self.device = interactions.device

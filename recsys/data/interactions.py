@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from graphcl.errors import DataError
+from recsys.data.features import Feature
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,8 +46,15 @@ class Interactions:
     """float32 (N,)."""
     titles: np.ndarray | None = None
     """(num_items,) strings: what to call an item in front of people."""
+    texts: np.ndarray | None = None
+    """(num_items,) strings: what is known of an item in words, such as title and genres; ""
+    where nothing is."""
     name: str = "interactions"
     """Where the log came from."""
+    user_features: Mapping[str, Feature] = field(default_factory=dict)
+    """What else is known of the users, by name; num_users rows each."""
+    item_features: Mapping[str, Feature] = field(default_factory=dict)
+    """What else is known of the items, by name; num_items rows each."""
 
     @staticmethod
     def from_indices(
@@ -211,6 +220,35 @@ class Interactions:
             user_ids=self.user_ids[users.cpu().numpy()],
             item_ids=self.item_ids[kept_items],
             titles=None if self.titles is None else self.titles[kept_items],
+            texts=None if self.texts is None else self.texts[kept_items],
+            user_features=_taken(self.user_features, torch.nonzero(users).flatten()),
+            item_features=_taken(self.item_features, torch.nonzero(items).flatten()),
+        )
+
+    def with_features(
+        self,
+        users: Mapping[str, Feature] | None = None,
+        items: Mapping[str, Feature] | None = None,
+    ) -> Interactions:
+        """The same log with other features; None keeps those of that side.
+
+        Raises:
+            DataError: a feature has another number of rows than there are users or items.
+        """
+        for kind, features, count in (
+            ("user", users or {}, self.num_users),
+            ("item", items or {}, self.num_items),
+        ):
+            for name, feature in features.items():
+                if len(feature) != count:
+                    raise DataError(
+                        f"the feature '{name}' must have one row for each of {count} {kind}s "
+                        f"(got {len(feature)})"
+                    )
+        return replace(
+            self,
+            user_features=self.user_features if users is None else dict(users),
+            item_features=self.item_features if items is None else dict(items),
         )
 
     def with_titles(self, ids: np.ndarray, titles: np.ndarray) -> Interactions:
@@ -218,6 +256,12 @@ class Interactions:
         table = {str(key): str(title) for key, title in zip(ids, titles, strict=True)}
         named = [table.get(str(key), str(key)) for key in self.item_ids]
         return replace(self, titles=np.array(named, dtype=np.str_))
+
+    def with_texts(self, ids: np.ndarray, texts: np.ndarray) -> Interactions:
+        """The same log with item texts looked up by id; an item not listed has none."""
+        table = {str(key): str(text) for key, text in zip(ids, texts, strict=True)}
+        found = [table.get(str(key), "") for key in self.item_ids]
+        return replace(self, texts=np.array(found, dtype=np.str_))
 
     def to(self, device: torch.device | str) -> Interactions:
         """The same log with its tensors on `device`."""
@@ -229,10 +273,16 @@ class Interactions:
             items=self.items.to(device),
             times=None if self.times is None else self.times.to(device),
             ratings=None if self.ratings is None else self.ratings.to(device),
+            user_features={name: f.to(device) for name, f in self.user_features.items()},
+            item_features={name: f.to(device) for name, f in self.item_features.items()},
         )
 
     def content_hash(self) -> str:
-        """sha256 (hexadecimal) of ids, order, times and ratings; not of titles or name."""
+        """sha256 (hexadecimal) of ids, order, times and ratings; not of titles, texts, features or
+        name.
+
+        `recsys.data.features.describe_features` tells features apart.
+        """
         digest = hashlib.sha256()
         for tensor in (self.offsets, self.items, self.times, self.ratings):
             if tensor is None:
@@ -244,6 +294,10 @@ class Interactions:
         for ids in (self.user_ids, self.item_ids):
             digest.update("\x1f".join(map(str, ids.tolist())).encode() + b"\x1e")
         return digest.hexdigest()
+
+
+def _taken(features: Mapping[str, Feature], rows: Tensor) -> dict[str, Feature]:
+    return {name: feature.take(rows) for name, feature in features.items()}
 
 
 def _index_array(kind: str, values: Tensor | np.ndarray) -> np.ndarray:

@@ -11,7 +11,14 @@ from graphcl.data import card_names, load_card
 from graphcl.data.locate import locate
 from graphcl.errors import DataError, MissingDataError, unknown_name
 from recsys.data.interactions import Interactions
-from recsys.data.readers import read_interactions, read_lines, read_recbole, read_table
+from recsys.data.published import read_counted_lists, read_user_lists
+from recsys.data.readers import (
+    read_attributes,
+    read_interactions,
+    read_lines,
+    read_recbole,
+    read_table,
+)
 
 
 def load_interactions(
@@ -63,13 +70,24 @@ def _load_card(name: str, data_root: Path | None) -> Interactions:
         raise DataError(f"data set '{name}' is a {card.kind}; recommenders need interactions")
     files = locate(card, data_root)
     if card.format == "recbole-atomic":
-        log = read_recbole(_ending(name, files, ".inter"), _optional(files, ".item"))
+        log = read_recbole(
+            _ending(name, files, ".inter"),
+            _optional(files, ".item"),
+            user_path=_optional(files, ".user"),
+        )
     elif card.format == "movielens-csv":
         log = read_table(
             _ending(name, files, "ratings.csv"), title_path=_optional(files, "movies.csv")
         )
     elif card.format == "item-lists":
         log = read_lines(_ending(name, files, ".txt"))
+        attributes = _optional(files, ".json")
+        log = log if attributes is None else read_attributes(log, attributes)
+    elif card.format == "user-lists":
+        # The parts stand in place of times; without the split they mean nothing.
+        log = replace(read_user_lists(files), times=None)
+    elif card.format == "counted-lists":
+        log = read_counted_lists(files)
     else:
         raise DataError(f"no reader of interactions for the format '{card.format}' of '{name}'")
     return replace(log, name=name)

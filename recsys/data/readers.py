@@ -8,6 +8,7 @@ interactions are kept (see `Interactions`).
 from __future__ import annotations
 
 import csv
+import json
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -15,6 +16,7 @@ import numpy as np
 import pandas as pd
 
 from graphcl.errors import DataError, MissingDataError
+from recsys.data.atomic import read_features
 from recsys.data.building import from_ids
 from recsys.data.delimited import check_exists, one_line, parse_fields, read_text
 from recsys.data.interactions import Interactions
@@ -37,28 +39,48 @@ POSITIONS = ("user", "item", "rating", "time")
 
 
 def read_recbole(
-    path: Path, item_path: Path | None = None, columns: Mapping[str, str] | None = None
+    path: Path,
+    item_path: Path | None = None,
+    columns: Mapping[str, str] | None = None,
+    user_path: Path | None = None,
 ) -> Interactions:
     """Read a RecBole atomic file: tab-separated, with a header of `name:type` fields.
 
     Args:
         path: the `.inter` file; it needs `user_id` and `item_id`, and may have `rating` and
             `timestamp` (or any other name in `COLUMN_NAMES`).
-        item_path: an `.item` file for titles: its first column with `title` or `name` in the
-            header. By default the file beside `path` with the ending `.item`, if it exists.
+        item_path: an `.item` file; its first column with `title` or `name` in the header are
+            titles, all its columns together texts, and the others features
+            (`recsys.data.atomic.read_features`). By default the file beside `path` with the
+            ending `.item`, if it exists.
         columns: as in `read_table`, header names without their type.
+        user_path: a `.user` file for features of the users, likewise.
 
     Raises:
         MissingDataError: the file does not exist.
         DataError: it is not readable as such.
     """
-    frame, lines = _recbole_frame(path)
+    frame, lines, _ = _recbole_frame(path)
     log = _from_frame(frame, _choose_columns(columns, list(frame.columns), path), path, lines)
-    beside = path.with_suffix(".item") if item_path is None else item_path
-    if item_path is None and not beside.exists():
-        return log
-    titles, _ = _recbole_frame(beside)
-    return _add_titles(log, titles)
+    users, items = _beside(path, user_path, ".user"), _beside(path, item_path, ".item")
+    if users is not None:
+        frame, _, types = _recbole_frame(users)
+        key = _key_column(frame, "user")
+        log = log.with_features(users=read_features(frame, types, key, log.user_ids, users))
+    if items is not None:
+        frame, _, types = _recbole_frame(items)
+        key, title = _key_column(frame, "item"), _title_column(frame)
+        skip = () if title is None else (title,)
+        read = read_features(frame, types, key, log.item_ids, items, skip)
+        log = _add_titles(log.with_features(items=read), frame)
+    return log
+
+
+def _beside(path: Path, named: Path | None, ending: str) -> Path | None:
+    if named is not None:
+        return named
+    beside = path.with_suffix(ending)
+    return beside if beside.exists() else None
 
 
 def read_table(
@@ -75,7 +97,8 @@ def read_table(
         path: the file.
         columns: `{"user": header, "item": header, "rating": header, "time": header}` where the
             names cannot be guessed; `rating` and `time` may be left out.
-        title_path: a table of the items: an item column and a column `title` or `name`.
+        title_path: a table of the items: an item column, a column `title` or `name`, and any
+            others that describe them in words.
 
     Raises:
         MissingDataError: the file does not exist.
@@ -151,6 +174,33 @@ def read_lines(path: Path) -> Interactions:
     return from_ids(pd.Series(users, dtype=str), pd.Series(items, dtype=str), name=str(path))
 
 
+def read_attributes(log: Interactions, path: Path) -> Interactions:
+    """The same log with texts from a JSON object `{"item": [attribute, ...], ...}`.
+
+    Attributes are whole numbers without a name (S3-Rec's files of Amazon categories and brands),
+    and become the words `attribute1`, `attribute2`, ...
+
+    Raises:
+        MissingDataError: the file does not exist.
+        DataError: it holds anything else.
+    """
+    try:
+        content = json.loads(read_text(path))
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"'{path}' is not valid JSON: {one_line(str(error))}") from None
+    listed = isinstance(content, dict) and all(
+        isinstance(numbers, list) and all(type(number) is int for number in numbers)
+        for numbers in content.values()
+    )
+    if not listed:
+        raise DataError(
+            f"'{path}' must be an object of lists of whole numbers "
+            f"(got {type(content).__name__} {str(content)[:60]!r})"
+        )
+    texts = [" ".join(f"attribute{number}" for number in numbers) for numbers in content.values()]
+    return log.with_texts(np.array(list(content)), np.array(texts, dtype=np.str_))
+
+
 def read_interactions(path: Path, columns: Mapping[str, str] | None = None) -> Interactions:
     """Read a log in whatever of these formats its name and first line say.
 
@@ -194,7 +244,8 @@ def _read_folder(path: Path, columns: Mapping[str, str] | None) -> Interactions:
     )
 
 
-def _recbole_frame(path: Path) -> tuple[pd.DataFrame, np.ndarray]:
+def _recbole_frame(path: Path) -> tuple[pd.DataFrame, np.ndarray, dict[str, str]]:
+    """The columns, the line of each row, and the type of each column."""
     text = read_text(path)
     frame, lines = parse_fields(text, "\t", path, header=True, quoting=csv.QUOTE_NONE)
     untyped = [name for name in frame.columns if ":" not in name]
@@ -203,7 +254,8 @@ def _recbole_frame(path: Path) -> tuple[pd.DataFrame, np.ndarray]:
             f"the header of '{path}' must be name:type fields separated by tabs "
             f"(got {untyped[0]!r})"
         )
-    return frame.set_axis([name.split(":")[0] for name in frame.columns], axis=1), lines
+    types = dict(name.split(":", 1) for name in frame.columns)
+    return frame.set_axis([name.split(":")[0] for name in frame.columns], axis=1), lines, types
 
 
 def _table_frame(path: Path) -> tuple[pd.DataFrame, np.ndarray]:
@@ -287,7 +339,8 @@ def _from_frame(
         if kind not in columns:
             return None
         found = frame[columns[kind]]
-        if isinstance(found, pd.DataFrame):
+        # pandas calls the second column of a name in a text file `name.1`.
+        if isinstance(found, pd.DataFrame) or f"{columns[kind]}.1" in frame.columns:
             raise DataError(f"'{path}' has several columns named '{columns[kind]}'; one is needed")
         return found
 
@@ -302,12 +355,21 @@ def _from_frame(
 
 
 def _add_titles(log: Interactions, items: pd.DataFrame) -> Interactions:
-    """Titles from a table of items; without a title column the log stays as it is."""
-    names = list(items.columns)
-    key = next((name for name in names if _plain(name) in COLUMN_NAMES["item"]), names[0])
-    title = next(
-        (name for name in names if name != key and ("title" in name or "name" in name)), None
-    )
-    if title is None:
-        return log
-    return log.with_titles(items[key].str.strip().to_numpy(), items[title].to_numpy())
+    """Titles and texts from a table of items: one column, and all but the ids, in words."""
+    key, title = _key_column(items, "item"), _title_column(items)
+    ids = items[key].str.strip().to_numpy()
+    others = [items[name].str.strip() for name in items.columns if name != key]
+    if others:
+        texts = [", ".join(filter(None, row)) for row in zip(*others, strict=True)]
+        log = log.with_texts(ids, np.array(texts, dtype=np.str_))
+    return log if title is None else log.with_titles(ids, items[title].to_numpy())
+
+
+def _key_column(frame: pd.DataFrame, kind: str) -> str:
+    names = [str(name) for name in frame.columns]
+    return next((name for name in names if _plain(name) in COLUMN_NAMES[kind]), names[0])
+
+
+def _title_column(items: pd.DataFrame) -> str | None:
+    key = _key_column(items, "item")
+    return next((str(n) for n in items.columns if n != key and ("title" in n or "name" in n)), None)

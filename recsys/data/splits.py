@@ -37,7 +37,7 @@ def leave_one_out(interactions: Interactions) -> InteractionSplit:
     place = torch.arange(len(interactions), device=interactions.device)
     from_end = interactions.offsets[1:][users] - 1 - place
     part = (2 - from_end).clamp(min=0)
-    return _split(interactions, part.where(lengths[users] >= 3, torch.zeros_like(part)))
+    return split_by_part(interactions, part.where(lengths[users] >= 3, torch.zeros_like(part)))
 
 
 def random_ratio_per_user(
@@ -63,17 +63,35 @@ def random_ratio_per_user(
     """
     _check_fractions(fractions)
     generator = torch.Generator().manual_seed(seed)
-    shuffled = torch.randperm(len(interactions), generator=generator)
+    return split_by_part(interactions, random_parts(interactions, fractions, generator))
+
+
+def random_parts(
+    interactions: Interactions, fractions: Sequence[float], generator: torch.Generator
+) -> Tensor:
+    """The part of each interaction that `random_ratio_per_user` deals it to: int64 (N,) in 0..2."""
     users = interactions.users().cpu()
-    grouped = shuffled[torch.sort(users[shuffled], stable=True).indices]
-    # `grouped` lists each user's interactions in random order, users in order.
-    offsets = interactions.offsets.cpu()
-    draw = torch.empty_like(grouped)
-    draw[grouped] = torch.arange(len(interactions)) - offsets[users]
-    lengths = offsets.diff()
-    validation, test = _held_out(lengths, fractions)
+    draw = draw_within(users, generator)
+    validation, test = _held_out(interactions.offsets.cpu().diff(), fractions)
     part = (draw < (test + validation)[users]).long() + (draw < test[users]).long()
-    return _split(interactions, part.to(interactions.device))
+    return part.to(interactions.device)
+
+
+def draw_within(owners: Tensor, generator: torch.Generator) -> Tensor:
+    """A random place of each entry among those of the same owner: int64 (N,), from 0; on the CPU.
+
+    Args:
+        owners: int64 (N,), numbers >= 0.
+        generator: on the CPU.
+    """
+    shuffled = torch.randperm(len(owners), generator=generator)
+    # Each owner's entries in random order, owners in order.
+    grouped = shuffled[torch.sort(owners[shuffled], stable=True).indices]
+    counts = torch.bincount(owners)
+    first = (counts.cumsum(0) - counts)[owners[grouped]]
+    draw = torch.empty_like(grouped)
+    draw[grouped] = torch.arange(len(owners)) - first
+    return draw
 
 
 def ordered_ratio_per_user(
@@ -93,7 +111,7 @@ def ordered_ratio_per_user(
     place = torch.arange(len(interactions), device=interactions.device)
     from_end = interactions.offsets[1:][users] - 1 - place
     part = (from_end < (test + validation)[users]).long() + (from_end < test[users]).long()
-    return _split(interactions, part)
+    return split_by_part(interactions, part)
 
 
 def global_time(
@@ -129,7 +147,7 @@ def global_time(
     part = (times >= ordered[first_held]).long()
     if fractions[2] > 0:
         part += (times >= ordered[first_test]).long() * part
-    return _split(interactions, part)
+    return split_by_part(interactions, part)
 
 
 def first_targets(split: InteractionSplit) -> InteractionSplit:
@@ -174,7 +192,7 @@ def _share(lengths: Tensor, fraction: float, available: Tensor) -> Tensor:
     return torch.minimum(share, available.clamp(min=0))
 
 
-def _split(interactions: Interactions, part: Tensor) -> InteractionSplit:
+def split_by_part(interactions: Interactions, part: Tensor) -> InteractionSplit:
     """Cut by `part` (N,): 0 train, 1 validation, 2 test."""
     return InteractionSplit(
         train=interactions.select(part == 0),

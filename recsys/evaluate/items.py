@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from graphcl.config import fingerprint
 from graphcl.diagnostics import alignment
 from graphcl.errors import DataError
 from graphcl.evaluate.snapshot import (
@@ -16,6 +17,7 @@ from graphcl.evaluate.snapshot import (
     sampled_uniformity,
     spectrum_array,
 )
+from recsys.data.features import describe_features
 from recsys.data.interactions import Interactions
 from recsys.data.sequences import flat_histories
 from recsys.evaluate.full_ranking import Holdout, device_of
@@ -23,13 +25,21 @@ from recsys.methods.contract import Recommender
 
 
 def describe(log: Interactions) -> dict[str, Any]:
-    """Name, content hash and size of a log, for `result.json`."""
+    """Name, content hash and size of a log and its features, for `result.json`."""
+    sides = {"users": log.user_features, "items": log.item_features}
+    features = {
+        "features": "; ".join(
+            f"{side}: {', '.join(found)}" for side, found in sides.items() if found
+        ),
+        "features_hash": fingerprint([describe_features(found) for found in sides.values()]),
+    }
     return {
         "name": log.name,
         "hash": log.content_hash(),
         "users": log.num_users,
         "items": log.num_items,
         "interactions": len(log),
+        **(features if any(sides.values()) else {}),
     }
 
 

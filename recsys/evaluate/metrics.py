@@ -103,7 +103,8 @@ def metrics_per_user(places: Places, num_rows: int, cutoffs: Sequence[int]) -> d
     With T the targets of a user and D(p) = 1 / log2(p + 2) for a position p from 0:
     `recall@k` = hits in the top k / |T|; `precision@k` = hits / k; `hit@k` = whether there is a
     hit; `ndcg@k` = sum of D over the hits / sum of D over the first min(k, |T|) positions (the
-    ideal list: Jarvelin & Kekalainen 2002); `mrr` = 1 / (1 + position of the first target).
+    ideal list: Jarvelin & Kekalainen 2002); `mrr` = 1 / (1 + position of the first target), and
+    `mrr@k` the same where that position is below k, else 0.
     Each is averaged over the positions that ties allow.
 
     Raises:
@@ -133,6 +134,8 @@ def metrics_per_user(places: Places, num_rows: int, cutoffs: Sequence[int]) -> d
         result[f"ndcg@{cutoff}"] = gain / ideal
         result[f"hit@{cutoff}"] = (probability * (first_at < cutoff)).sum(1)
         result[f"precision@{cutoff}"] = hits / cutoff
+        within = probability * (first_at < cutoff)
+        result[f"mrr@{cutoff}"] = (within / (first_at + 1)).sum(1)
     result["mrr"] = (probability / (first_at + 1)).sum(1)
     return {name: values.where(number > 0, empty) for name, values in result.items()}
 

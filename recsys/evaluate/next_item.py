@@ -85,7 +85,7 @@ class NextItem(RecommenderTask):
             UnknownNameError, MissingDataError, DataError: no such data set or protocol, or a log
                 that cannot be read, that has one item only, or that leaves nobody a target.
         """
-        chosen = self.resolve_protocol(protocol)
+        chosen = self.resolve_protocol(protocol, dataset)
         log = load_interactions(dataset, data_root, columns)
         check_items(log)
         if chosen == "global-time":
@@ -121,7 +121,10 @@ class NextItem(RecommenderTask):
         )
 
     def validate(self, method: Method, split: Split) -> dict[str, float]:
-        """Hit rate, NDCG, recall (equal to the hit rate) and precision at 5, 10, 20, and `mrr`."""
+        """Hit rate, NDCG, reciprocal rank, recall and precision at 5, 10, 20, and `mrr`.
+
+        With one target a user, recall equals the hit rate.
+        """
         return self._evaluate(method, split, split.validation).means()
 
     def test(self, method: Method, split: Split) -> dict[str, float]:

@@ -29,7 +29,7 @@ from graphcl.losses import BPR
 from graphcl.methods.contract import MethodConfig
 from recsys.data.batches import TripleBatch, TripleBatches
 from recsys.data.interactions import Interactions
-from recsys.methods.contract import Recommender
+from recsys.methods.contract import Recommender, check_users
 
 
 class BPRConfig(MethodConfig):
@@ -124,6 +124,7 @@ class BPRMF(Recommender):
     @torch.no_grad()
     def vectors(self, users: Tensor, history: Interactions) -> tuple[Tensor, Tensor]:
         """Final embeddings e_u (B, d) and e_i (num_items, d)."""
+        check_users(users, self.data)
         all_users, items = self.representations()
         return all_users[users], items
 

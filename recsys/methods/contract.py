@@ -7,11 +7,27 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from graphcl.errors import ConfigError
+from graphcl.errors import ArgumentError, ConfigError
 from graphcl.losses.unit_rows import unit_rows
 from graphcl.methods.contract import Method
 from recsys.data.interactions import Interactions
 from recsys.data.sequences import flat_histories
+
+
+def check_users(users: Tensor, log: Interactions) -> None:
+    """Refuse user numbers that a log does not have; a negative one would count from the end.
+
+    Raises:
+        ArgumentError: a number is outside 0 .. num_users - 1.
+    """
+    if users.numel() == 0:
+        return
+    low, high = (int(bound) for bound in users.aminmax())
+    if low < 0 or high >= log.num_users:
+        raise ArgumentError(
+            f"users must be numbers in 0..{log.num_users - 1} of '{log.name}' "
+            f"(got {low if low < 0 else high})"
+        )
 
 
 class Recommender(Method):
@@ -38,6 +54,9 @@ class Recommender(Method):
         Returns:
             (B, num_items), finite. Seen items are scored like any other: the evaluation and
             `recommend` decide whether to leave them out.
+
+        Raises:
+            ArgumentError: a user number is not one of the log's.
         """
         raise NotImplementedError(f"{type(self).__name__} does not define score()")
 

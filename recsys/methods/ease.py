@@ -25,7 +25,7 @@ from graphcl.kernels.sparse_matrix import SparseMatrix
 from graphcl.methods.contract import MethodConfig
 from recsys.data.interactions import Interactions
 from recsys.data.sequences import flat_histories
-from recsys.methods.contract import Recommender
+from recsys.methods.contract import Recommender, check_users
 
 
 class EASEConfig(MethodConfig):
@@ -64,6 +64,7 @@ class EASE(Recommender):
     @torch.no_grad()
     def score_newcomers(self, users: Tensor, history: Interactions) -> Tensor:
         """R_u B with R_u the items of `history`, float32 (B, num_items)."""
+        check_users(users, history)
         taken = self.weights.new_zeros(len(users), self.data.num_items)
         # Repeated interactions count once.
         taken[flat_histories(history.to(taken.device), users)] = 1.0

@@ -29,7 +29,7 @@ from graphcl.kernels.svd import truncated_svd
 from graphcl.methods.contract import MethodConfig
 from recsys.data.interactions import Interactions
 from recsys.data.sequences import flat_histories
-from recsys.methods.contract import Recommender
+from recsys.methods.contract import Recommender, check_users
 
 CELLS = 1 << 24
 """Largest number of similarities held at once."""
@@ -53,7 +53,7 @@ class ItemKNN(Recommender):
     """Cosine similarity of items by their users, `neighbours` kept for each item."""
 
     Config: ClassVar[type[MethodConfig]] = ItemKNNConfig
-    tasks: ClassVar[tuple[str, ...]] = ("ranking", "next-item")
+    tasks: ClassVar[tuple[str, ...]] = ("ranking", "next-item", "cold-start")
     trainable: ClassVar[bool] = False
 
     similar: Tensor
@@ -75,6 +75,7 @@ class ItemKNN(Recommender):
     @torch.no_grad()
     def score_newcomers(self, users: Tensor, history: Interactions) -> Tensor:
         """Sums of similarities to the items of `history`, float32 (B, num_items)."""
+        check_users(users, history)
         taken = self.similarity.new_zeros(len(users), self.data.num_items)
         # Repeated interactions count once.
         taken[flat_histories(history.to(taken.device), users)] = 1.0

@@ -26,7 +26,7 @@ from torch import Tensor
 
 from graphcl.config import tunable
 from graphcl.encoders.lightgcn import bipartite_adjacency, propagate
-from graphcl.kernels.sparse_matrix import SparseMatrix
+from graphcl.kernels.spmm import Matrix, SparseMatrix, drop_entries
 from recsys.data.interactions import Interactions
 from recsys.methods.bpr import BPRMF, BPRConfig
 
@@ -58,3 +58,15 @@ class LightGCN(BPRMF):
     def propagate(self) -> tuple[Tensor, Tensor]:
         """Final embeddings of all users (M, d) and items (N, d)."""
         return self.split(propagate(self.adjacency, self.embeddings, self.config.layers))
+
+    def drop_edges(
+        self, rate: float, generator: torch.Generator, *, undirected: bool = True
+    ) -> Matrix:
+        """The adjacency without a random share of its edges; the others are scaled up.
+
+        Nothing is left out when the method is not training. `undirected` edges leave in both
+        directions; otherwise each direction has a draw of its own.
+        """
+        if not self.training or rate == 0:
+            return self.adjacency
+        return drop_entries(self.adjacency, rate, generator=generator, undirected=undirected)

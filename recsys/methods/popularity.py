@@ -14,7 +14,7 @@ from torch import Tensor
 from graphcl.errors import ConfigError
 from graphcl.methods.contract import MethodConfig
 from recsys.data.interactions import Interactions
-from recsys.methods.contract import Recommender
+from recsys.methods.contract import Recommender, check_users
 
 
 class PopularityConfig(MethodConfig):
@@ -27,7 +27,7 @@ class Popularity(Recommender):
     """Rank items by how often they were taken in the training data."""
 
     Config: ClassVar[type[MethodConfig]] = PopularityConfig
-    tasks: ClassVar[tuple[str, ...]] = ("ranking", "next-item")
+    tasks: ClassVar[tuple[str, ...]] = ("ranking", "next-item", "cold-start")
     trainable: ClassVar[bool] = False
 
     counts: Tensor
@@ -39,6 +39,7 @@ class Popularity(Recommender):
 
     def score(self, users: Tensor, history: Interactions) -> Tensor:
         """Training interactions of each item, the same for every user: float64 (B, num_items)."""
+        check_users(users, self.data)
         return self.counts.expand(len(users), -1)
 
     def embed(self, data: Interactions) -> Tensor:
@@ -51,7 +52,8 @@ class Popularity(Recommender):
 
     def score_newcomers(self, users: Tensor, history: Interactions) -> Tensor:
         """The same for a newcomer as for everybody."""
-        return self.score(users, history)
+        check_users(users, history)
+        return self.counts.expand(len(users), -1)
 
     def item_similarity(self, items: Tensor) -> Tensor:
         """Raises ConfigError: items are not told apart by what they are like."""

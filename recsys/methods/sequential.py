@@ -16,7 +16,7 @@ from recsys.data.sequences import pad_histories
 from recsys.encoders.contract import SequenceEncoder
 from recsys.encoders.gru4rec import GRU4RecEncoder
 from recsys.encoders.sasrec import Activation, Norm, SASRecEncoder
-from recsys.methods.contract import Recommender
+from recsys.methods.contract import Recommender, check_users
 from recsys.methods.next_item_loss import NextItemChoice, NextItemLoss
 
 USERS_TOGETHER = 256
@@ -75,6 +75,8 @@ class SequentialRecommender(Recommender):
     divides_batches = True
     tokens = 0
     """Further input ids, such as a mask, that the encoder gets (`encoder.mask_id`)."""
+    causal = True
+    """Whether a position sees its past only; a transformer may see both sides."""
 
     def __init__(self, config: SequentialConfig, data: Interactions) -> None:
         super().__init__(config, data)
@@ -107,6 +109,7 @@ class SequentialRecommender(Recommender):
             norm=config.norm,
             activation=config.activation,
             gated=config.encoder == "ligr",
+            causal=self.causal,
             **shared,
         )
 
@@ -155,7 +158,7 @@ class SequentialRecommender(Recommender):
 
     @torch.no_grad()
     def score(self, users: Tensor, history: Interactions) -> Tensor:
-        """<state after the latest `max_length` items of `history`, item embedding>.
+        """<state after the latest `history_length` items of `history`, item embedding>.
 
         Returns (B, num_items). Users without history score every item 0.
         """
@@ -173,21 +176,33 @@ class SequentialRecommender(Recommender):
 
     @torch.no_grad()
     def user_states(self, users: Tensor, history: Interactions) -> Tensor:
-        """The state (B, d) after each user's latest `max_length` items, without dropout.
+        """The state (B, d) after each user's latest `history_length` items, without dropout.
 
         Zero without history. Users of about equal length are encoded together.
         """
+        check_users(users, history)
         training = self.training
         self.eval()
         states = self.encoder.item_table.new_zeros(len(users), self.encoder.dimension)
+        encoder = self.history_encoder()
         order = torch.argsort(history.lengths()[users], stable=True)
         for part in order.split(USERS_TOGETHER):
             items, lengths = pad_histories(
-                history, users[part], self.config.max_length, self.encoder.padding_id
+                history, users[part], self.history_length, self.encoder.padding_id
             )
-            states[part] = self.encoder.last(items, lengths)
+            states[part] = encoder(items, lengths)
         self.train(training)
         return states
+
+    @property
+    def history_length(self) -> int:
+        """How many of a user's latest items are read."""
+        length: int = self.config.max_length
+        return length
+
+    def history_encoder(self) -> nn.Module:
+        """What turns histories, items (B, L) and lengths (B,), into user vectors (B, d)."""
+        return HistoryEncoder(self.encoder)
 
     @torch.no_grad()
     def embed(self, data: Interactions) -> Tensor:
@@ -196,13 +211,13 @@ class SequentialRecommender(Recommender):
 
     def portable_encoder(self) -> PortableEncoder:
         """Item numbers -> user vector."""
-        longest = self.config.max_length
+        longest = self.history_length
         # torch.export follows a recurrence step by step, so its length is fixed.
         fixed = isinstance(self.encoder, GRU4RecEncoder) or longest < 2
         length = longest if fixed else 2
         device = self.encoder.item_table.device
         return PortableEncoder(
-            HistoryEncoder(self.encoder),
+            self.history_encoder(),
             {
                 "items": torch.zeros(2, length, dtype=torch.int64, device=device),
                 "lengths": torch.full((2,), length, device=device),

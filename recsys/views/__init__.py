@@ -8,13 +8,15 @@ loop over sequences, runs on the device of its input and draws from the generato
 tokens are the caller's own.
 
 `VIEWS` names the classes. A view is added by one file and one line in that table.
-`Prototypes` and `LearnableAugmenter` are views of representations instead of items.
+`Prototypes`, `LearnableAugmenter` and `NeighbourSynthesis` are views of representations instead of
+items.
 """
 
 from recsys.views.crop import CropItems, crop_items
 from recsys.views.insert import InsertItems, insert_items
 from recsys.views.learnable_augmenter import LearnableAugmenter
 from recsys.views.mask import MaskItems, mask_items
+from recsys.views.neighbour_synthesis import NeighbourSynthesis
 from recsys.views.neighbours import NeighbourTable, co_occurring_items, nearest_rows
 from recsys.views.one_of import OneOf, SequenceView
 from recsys.views.prototypes import Prototypes
@@ -44,6 +46,7 @@ __all__ = [
     "InsertItems",
     "LearnableAugmenter",
     "MaskItems",
+    "NeighbourSynthesis",
     "NeighbourTable",
     "OneOf",
     "Prototypes",

@@ -10,17 +10,28 @@ from graphcl.kernels.contrast import top_candidates
 from recsys.views.checks import check_count, check_histories
 from recsys.views.places import whole_below
 
+TILE = 1024
+"""Rows compared at once: twice as fast as half as many on a CPU."""
 
-def nearest_rows(embedding: Tensor, count: int, *, groups: Tensor | None = None) -> Tensor:
+
+def nearest_rows(
+    embedding: Tensor,
+    count: int,
+    *,
+    groups: Tensor | None = None,
+    pool: Tensor | None = None,
+) -> Tensor:
     """The rows most similar to each row by cosine.
 
-    Exact; memory O(M d + M count), time O(M^2 d).
+    Exact; memory O(M d + M count), time O(M P d) with P rows in the pool.
 
     Args:
-        embedding: floating (M, d); a row of zeros has similarity 0 to all.
+        embedding: floating (M, d); a row of zeros, of which nothing is known, neither has
+            neighbours nor is one.
         count: neighbours wanted of each row, at least 1.
         groups: integers (M,): rows of the same group are no neighbours (subsequences of one
             user, which may hold the target). By default only the row itself is none.
+        pool: int64 (P,), the only rows that may be neighbours; None for all.
 
     Returns:
         int64 (M, count), most similar first, -1 where there are fewer.
@@ -30,9 +41,23 @@ def nearest_rows(embedding: Tensor, count: int, *, groups: Tensor | None = None)
         NonFiniteArgumentError: `embedding` holds NaN or infinity.
     """
     check_count("count", count)
+    known = (embedding != 0).any(1)
+    numbers = torch.arange(len(embedding), device=embedding.device)
+    ids = numbers if groups is None else groups.long()
+    rows = numbers[known]
+    columns = rows if pool is None else pool[known[pool]]
     unit = torch.nn.functional.normalize(embedding.float(), dim=1)
-    groups = None if groups is None else groups.long()
-    return top_candidates(unit, count=count, row_ids=groups).indices
+    found = top_candidates(
+        unit[rows],
+        unit[columns],
+        count=count,
+        row_ids=ids[rows],
+        column_ids=ids[columns],
+        tile=TILE,
+    ).indices
+    nearest = torch.full((len(embedding), count), -1, device=embedding.device)
+    nearest[rows] = columns[found.clamp(min=0)].where(found >= 0, -1) if len(columns) else found
+    return nearest
 
 
 def co_occurring_items(items: Tensor, offsets: Tensor, num_items: int, count: int) -> Tensor:

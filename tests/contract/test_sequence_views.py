@@ -1,7 +1,7 @@
 """Holds every class in `recsys.views.VIEWS` to the contract of sequence views.
 
-A new view needs one line in `EXAMPLES`: an instance for items 0..9 with 99 as padding, and the
-keyword arguments of its call on `rows` sequences.
+A new view needs one line in `random_views` or `example`: an instance for items 0..9 with 99 as
+padding, and there also the keyword arguments of its call on `rows` sequences.
 """
 
 import inspect

@@ -4,13 +4,15 @@
 per row, the log-sum-exp of the candidates and the logit of the positive;
 `contrast_both` does it in both directions at the price of one. `mean_logit` is
 the softmax-weighted mean of the logits and `pair_sum` the sum of any function
-of them. `Pairs` lists what is excluded or weighted, `log_add_exp` joins the
-denominators of key segments. Most contrastive losses are one line on top of
-these numbers (see `graphcl.losses`).
+of them; `learned_weight_log_sum_exp` has weights of pairs that are learned. `Pairs`
+lists what is excluded or weighted, `log_add_exp` joins the denominators of key
+segments. Most contrastive losses are one line on top of these numbers (see
+`graphcl.losses`).
 """
 
 from graphcl.kernels.contrast.backends import BACKENDS, DENSE_LIMIT, LOG_SUM_EXP, Backend
 from graphcl.kernels.contrast.both import contrast_both
+from graphcl.kernels.contrast.learned_weights import learned_weight_log_sum_exp
 from graphcl.kernels.contrast.log_add_exp import log_add_exp, segment_log_sum_exp
 from graphcl.kernels.contrast.mean_logit import mean_logit
 from graphcl.kernels.contrast.operator import contrast
@@ -33,6 +35,7 @@ __all__ = [
     "TopCandidates",
     "contrast",
     "contrast_both",
+    "learned_weight_log_sum_exp",
     "log_add_exp",
     "mean_logit",
     "pair_logits",

@@ -126,9 +126,21 @@ class _NativePasses:
             self._column_excluded = _PackedExclusion(mirrored, rows)
         self._precision = problem.precision if library.bfloat16 else "highest"
         self._bounded = False
+        """Whether exponentials need no shift."""
+        self._rounded = False
+        """Whether the logits are small enough to be rounded, if the precision allows it."""
 
     def forward(self, operands: Operands) -> Sums:
-        self._bounded = bounded.is_bounded(operands)
+        self._bounded = self._rounded = bounded.is_bounded(operands)
+        if not self._bounded and bounded.looks_bounded(operands):
+            self._bounded = True
+            sums = self._sums(operands)
+            if bounded.was_bounded(sums):
+                return sums
+            self._bounded = False
+        return self._sums(operands)
+
+    def _sums(self, operands: Operands) -> Sums:
         rows, columns = self._shape
         row_sums = operands.query.new_empty(rows)
         column_sums = operands.query.new_empty(columns) if self._wants_columns else None
@@ -164,7 +176,7 @@ class _Call:
     """One call of a compiled pass; holds the arrays it reads until it is over."""
 
     def __init__(self, passes: _NativePasses, operands: Operands, *, two_sided: bool) -> None:
-        self._bounded = passes._bounded
+        self._bounded, self._rounded = passes._bounded, passes._rounded
         self.self_similar = operands.self_similar
         self._query = _array(operands.query)
         self._key = self._query if self.self_similar else _array(operands.key)
@@ -181,7 +193,7 @@ class _Call:
             torch.get_num_threads(),
         )
         self._suffix = _NAMES[self._query.dtype]
-        if self._suffix == "float" and self._bounded:
+        if self._suffix == "float" and self._rounded:
             self._suffix = _BY_PRECISION[passes._precision]
         self._functions = passes._functions
 

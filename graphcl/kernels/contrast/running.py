@@ -16,8 +16,8 @@ from graphcl.kernels.contrast.walk import Plan, fill, tile_view
 def forward(plan: Plan, operands: Operands) -> Sums:
     """Row and column log-sum-exp."""
     query_bias, key_bias = operands.query_bias, operands.key_bias
-    rows = _RunningLogSumExp(plan.shape[0], operands.key)
-    columns = rows if plan.self_similar else _RunningLogSumExp(plan.shape[1], operands.key)
+    rows = RunningLogSumExp(plan.shape[0], operands.key)
+    columns = rows if plan.self_similar else RunningLogSumExp(plan.shape[1], operands.key)
     buffer = plan.scratch(operands.key)
     for tile in plan.walk(operands.query, operands.key, operands.scale):
         i, j = tile.rows, tile.columns
@@ -67,7 +67,7 @@ def backward(plan: Plan, operands: Operands, sums: Sums, upstream: Sums, out: Gr
             out.key[j].addmm_(block.T, operands.query[i])
 
 
-class _RunningLogSumExp:
+class RunningLogSumExp:
     """Log-sum-exp per position, fed block by block."""
 
     def __init__(self, length: int, like: Tensor) -> None:

@@ -36,7 +36,7 @@ def test_run_writes_the_documented_result(command, tiny_graph, tmp_path):
     assert result["protocol"]["name"] == "random-10-10-80"
     assert result["seeds"] == [0, 1]
     assert len(result["metrics"]["accuracy"]["values"]) == 2
-    assert result["baselines"].keys() == {"raw-features", "random-encoder"}
+    assert result["baselines"].keys() == {"raw-features", "random-encoder", "supervised-gcn"}
     assert len(result["dataset"]["hash"]) >= 12
     assert {"torch", "python", "graphcl"} <= result["versions"].keys()
     assert result["parameters"] > 0
@@ -365,3 +365,21 @@ def test_one_user_is_enough(command, own_table, tmp_path):
     assert command("run", "sasrec", own_table, *arguments)[0] == 0
     result = json.loads((tmp_path / "run" / "result.json").read_text())
     assert result["protocol"]["users_tested"] == 1
+
+
+def test_nested_settings_from_the_command_line(command, tiny_graph, tmp_path):
+    out = tmp_path / "run"
+    code, _, text = command(
+        "run", "two-view", tiny_graph, "--set", "epochs=1", "--out", out,
+        "--set", "loss=DHEL", "--set", "view_1.DropEdges=0.5",
+        "--set", "encoder.GCN.widths=[8, 4]",
+    )  # fmt: skip
+    assert code == 0, text
+    settings = yaml.safe_load((out / "config.yaml").read_text())["settings"]
+    assert settings["loss"] == "DHEL"
+    assert settings["view_1"] == {"DropEdges": 0.5, "MaskFeatures": 0.3}
+    assert settings["encoder"] == {"GCN": {"widths": [8, 4]}}
+    refused(command("run", "two-view", tiny_graph, "--set", "view_1.DropEdge=0.5"), "DropEdges")
+    refused(command("run", "two-view", tiny_graph, "--set", "los.InfoNCE=1"), "loss")
+    refused(command("run", "grace", tiny_graph, "--set", "epochs.all=1"), "epochs")
+    refused(command("run", "pot", tiny_graph, "--set", "host=gcaa"), "host of pot", "'gca'")

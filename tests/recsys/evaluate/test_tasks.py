@@ -217,6 +217,27 @@ def test_snapshot_shows_the_popular_items(sequences: Path) -> None:
     assert np.allclose(shown["colour"], np.log10([3, 2, 1, 1]))
 
 
+@pytest.mark.parametrize("task", [Ranking(), NextItem()])
+def test_snapshot_measures_users_against_what_they_took_next(task, tiny_log: Path) -> None:
+    from recsys.methods.bpr import BPRMF
+
+    split = task.load(str(tiny_log), None, 0)
+    method = BPRMF(BPRMF.Config(dimension=4), split.train).eval()
+    holdout = split.test.open()
+    shown = task.snapshot(method, split)
+    users, items = (
+        torch.nn.functional.normalize(e.detach(), dim=1) for e in method.representations()
+    )
+    distances = [
+        float((users[user] - items[item]).square().sum())
+        for user in range(holdout.targets.num_users)
+        for item in holdout.targets.history(user).long()
+    ]
+    assert shown["alignment"] == pytest.approx(np.mean(distances), rel=1e-4)
+    assert shown["uniformity"] < 0
+    assert len(shown["spectrum"]) == 4
+
+
 @pytest.mark.real_data
 @pytest.mark.parametrize(
     ("task", "protocol", "metric", "low", "high"),

@@ -1,0 +1,243 @@
+"""Any two views, encoder and loss of the library, named in the config.
+
+The common form of contrastive learning on graphs (GRACE, arXiv 2006.04131, and most since):
+
+    view 1, view 2 ~ the graph,    z = encoder(view),    h = g(z),    L = loss(h1, h2)
+
+so that an ablation over views or losses is a matter of settings:
+
+    graphcl run two-view cora --set loss=BarlowTwins
+    graphcl run two-view cora --set view_1.DropEdges=0.3 --set loss.InfoNCE.temperature=0.2
+    graphcl run two-view cora --set 'view_2={DiffuseEdges: {top_k: 32}, MaskFeatures: 0.2}'
+
+Views are applied in the order in which they stand; `graphcl list views` and `graphcl show NAME`
+tell their settings, and a bare value is the first one, mostly the rate. The parts at the front
+of a view that draw nothing (a diffusion, nearest neighbours) are applied once and kept;
+communities are detected once. The loss is one of two views (N, d) of the same nodes, or of any
+number of views, or `MetaNodeInfoNCE`, for which k-means finds `clusters` groups of nodes before
+each epoch. A loss that goes one way only (`Bootstrap`) predicts view 2 from view 1. Embeddings
+are the encoder's output on the whole graph, before the projection head g.
+
+Cost per epoch: two views and encodings, and the loss; with the losses on the contrast engine
+16 N^2 d operations in O(N d) memory.
+
+Deviations: none, as there is no paper of its own. With the default settings it is GRACE on Cora.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from pydantic import Field, field_validator
+from torch import Tensor, nn
+from torch_geometric.data import Data
+
+from graphcl.config import Count, tunable
+from graphcl.encoders import ENCODERS, ProjectionHead, gcn_matrix
+from graphcl.errors import ConfigError
+from graphcl.kernels.kmeans import kmeans
+from graphcl.losses import LOSSES, MetaNodeInfoNCE
+from graphcl.losses.examples import several_views, two_views
+from graphcl.losses.unit_rows import unit_rows
+from graphcl.methods.components import Spelled, build, spelled_out
+from graphcl.methods.contract import MethodConfig
+from graphcl.methods.features import prepare_features, scale_features
+from graphcl.methods.graph_method import TwoViewMethod, View
+from graphcl.views import VIEWS, AddCommunities, LowRankView
+
+PAIR_LOSSES: dict[str, type[nn.Module]] = {
+    name: loss
+    for name, loss in LOSSES.items()
+    if getattr(loss, "example", None) in (two_views, several_views) or loss is MetaNodeInfoNCE
+}
+"""The losses that need nothing but the embeddings of both views."""
+
+
+class TwoViewConfig(MethodConfig):
+    """Settings of `two-view`; the defaults are GRACE's for Cora."""
+
+    epochs: int = tunable(200, low=50, high=2000, log=True, ge=0)
+    learning_rate: float = tunable(5e-4, low=1e-4, high=1e-2, log=True, gt=0)
+    weight_decay: float = tunable(1e-5, choices=[0.0, 1e-5, 1e-4], ge=0)
+    evaluate_every: Count = 20
+    view_1: Spelled = Field({"DropEdges": 0.2, "MaskFeatures": 0.3})
+    view_2: Spelled = Field({"DropEdges": 0.4, "MaskFeatures": 0.4})
+    encoder: Spelled = Field({"GCN": {"widths": [256, 128]}})
+    projection: Count = 128
+    """Width of the projection head; 0 compares the encoder's outputs themselves."""
+    loss: Spelled = Field({"InfoNCE": {"temperature": 0.4, "intra_view": True}})
+    clusters: int = Field(100, ge=1)
+    """Groups of nodes, for the loss MetaNodeInfoNCE."""
+    normalise_features: bool = True
+    """Scale every node's (non-negative) features to sum 1 before the views."""
+
+    @field_validator("view_1", "view_2")
+    @classmethod
+    def _views_are_possible(cls, spelled: Spelled) -> Spelled:
+        build_views(spelled)
+        return spelled
+
+    @field_validator("encoder")
+    @classmethod
+    def _encoder_is_possible(cls, spelled: Spelled) -> Spelled:
+        build_encoder(spelled, 1)
+        return spelled
+
+    @field_validator("loss")
+    @classmethod
+    def _loss_is_possible(cls, spelled: Spelled) -> Spelled:
+        build_loss(spelled)
+        return spelled
+
+
+class TwoView(TwoViewMethod):
+    """Any two views, encoder and loss of the library, as the config names them."""
+
+    Config = TwoViewConfig
+
+    def __init__(self, config: TwoViewConfig, data: Any) -> None:
+        super().__init__(config, data)
+        self.views = [build_views(config.view_1), build_views(config.view_2)]
+        self.scaled = scale_features(data.x) if config.normalise_features else data.x
+        start = Data(x=self.scaled, edge_index=data.edge_index, num_nodes=data.num_nodes)
+        if any("Community" in type(part).__name__ for view in self.views for part in view):
+            start = AddCommunities()(start)
+        self.starts = [apply_fixed_parts(start, view) for view in self.views]
+        self.start_matrices = [self._matrix_of_view(begun) for begun in self.starts]
+        self.encoder = build_encoder(config.encoder, data.num_features)
+        width = self.encoder.out_features
+        self.head = (
+            ProjectionHead(width, config.projection, width) if config.projection else nn.Identity()
+        )
+        self.contrast = build_loss(config.loss)
+        self.assignment: Tensor | None = None
+
+    def epoch_start(self, epoch: int, generator: torch.Generator) -> None:
+        """Groups of nodes, where the loss asks for some."""
+        if isinstance(self.contrast, MetaNodeInfoNCE):
+            embedding = unit_rows(self.embed(self.data))
+            self.assignment = kmeans(
+                embedding, self.config.clusters, generator=generator
+            ).assignment
+
+    def draw_views(self, data: Any, generator: torch.Generator) -> tuple[View, View]:
+        """Both views' parts, one after the other."""
+        return self._draw_view(0, generator), self._draw_view(1, generator)
+
+    def drop_probability(self) -> tuple[float, float]:
+        """Of the parts that drop edges.
+
+        Raises:
+            ConfigError: a part changes the edges in another way.
+        """
+        first, second = (
+            drop_probability(spelled) for spelled in (self.config.view_1, self.config.view_2)
+        )
+        return first, second
+
+    def compare(self, z1: Tensor, z2: Tensor, views: tuple[View, View]) -> dict[str, Tensor]:
+        """The loss of both projections."""
+        h1, h2 = self.head(z1), self.head(z2)
+        contrast: Callable[..., Tensor] = self.contrast
+        if isinstance(self.contrast, MetaNodeInfoNCE):
+            value = contrast(h1, h2, self.assignment)
+        elif self.contrast.example is several_views:
+            value = contrast(torch.stack([h1, h2]))
+        else:
+            value = contrast(h1, h2)
+        return {"contrast": value, "total": value}
+
+    def _draw_view(self, number: int, generator: torch.Generator) -> View:
+        view = start = self.starts[number]
+        for part in self.views[number]:
+            part.generator = generator
+            view = part(view)
+        same = view.edge_index is start.edge_index
+        return View(
+            self.features if view.x is self.scaled else prepare_features(view.x, scale=False),
+            self.start_matrices[number] if same else self._matrix_of_view(view),
+            view.edge_index,
+        )
+
+    def _matrix_of_view(self, view: Data) -> Any:
+        if "low_rank" in view:
+            return view.low_rank
+        # Weights come from a diffusion or from nearest neighbours, which need not go both ways.
+        weight = view.get("edge_weight")
+        return gcn_matrix(
+            view.edge_index, view.num_nodes, weight, undirected=self.undirected and weight is None
+        )
+
+
+def apply_fixed_parts(data: Data, view: list[Any]) -> Data:
+    """`data` after the parts at the front of `view` that draw nothing, which are taken out."""
+    # LowRankView has a generator, but only for where its solver starts.
+    while view and (not hasattr(view[0], "generator") or isinstance(view[0], LowRankView)):
+        data = view.pop(0)(data)
+    return data
+
+
+def build_views(spelled: Spelled) -> list[Any]:
+    """The transforms of one view, in their order.
+
+    Raises:
+        ConfigError: a name or setting that is not possible.
+    """
+    return [
+        build("view", VIEWS, name, settings) for name, settings in spelled_out("a view", spelled)
+    ]
+
+
+def build_encoder(spelled: Spelled, in_features: int) -> Any:
+    """The one encoder that is named.
+
+    Raises:
+        ConfigError: not exactly one, or a name or setting that is not possible.
+    """
+    name, settings = _only("encoder", spelled)
+    return build("encoder", ENCODERS, name, settings, in_features=in_features)
+
+
+def build_loss(spelled: Spelled) -> Any:
+    """The one loss that is named.
+
+    Raises:
+        ConfigError: not exactly one, a loss that needs more than two views, or a name or setting
+            that is not possible.
+    """
+    name, settings = _only("loss", spelled)
+    if name in LOSSES and name not in PAIR_LOSSES:
+        raise ConfigError(
+            f"the loss {name} needs more than the embeddings of two views; two-view takes "
+            f"{', '.join(PAIR_LOSSES)}"
+        )
+    return build("loss", PAIR_LOSSES, name, settings)
+
+
+def _only(kind: str, spelled: Spelled) -> tuple[str, Any]:
+    components = spelled_out(f"the {kind}", spelled)
+    if len(components) != 1:
+        raise ConfigError(
+            f"the {kind} takes one name (got {', '.join(name for name, _ in components)})"
+        )
+    return components[0]
+
+
+def drop_probability(spelled: Spelled) -> float:
+    """With which an edge is missing from a view, for parts that drop edges or mask features.
+
+    Raises:
+        ConfigError: another part.
+    """
+    kept = 1.0
+    for name, settings in spelled_out("a view", spelled):
+        if name.startswith("DropEdges"):
+            kept *= 1 - (settings["rate"] if isinstance(settings, Mapping) else settings)
+        elif not name.startswith("MaskFeatures"):
+            raise ConfigError(
+                f"the view {name} does not only drop edges, so there is no budget of dropped "
+                "edges; give DropEdges, DropEdgesByCentrality or DropEdgesByCommunity"
+            )
+    return 1 - kept
