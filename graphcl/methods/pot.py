@@ -96,7 +96,13 @@ class POTConfig(MethodConfig):
                     f"'{key}' is set for pot and its host alike (got host_settings.{key}); "
                     f"use {key}"
                 )
-        return configure(host_class(self.host).Config, {**self.host_settings, **shared})
+        host = configure(host_class(self.host).Config, {**self.host_settings, **shared})
+        if getattr(host, "batch_size", 0):
+            raise ConfigError(
+                "pot bounds what any view of the whole graph may do, so its host takes no batches "
+                f"(got host_settings.batch_size={getattr(host, 'batch_size', 0)})"
+            )
+        return host
 
 
 class POT(Method):
