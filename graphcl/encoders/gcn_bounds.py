@@ -95,8 +95,10 @@ def matrix_bounds(
         stays |= torch.minimum(budget[row], budget[column]) == 0
     lower, upper = whole.value * stays, whole.value * grown[row] * grown[column]
     values = (lower, upper, (lower + upper) / 2, (upper - lower) / 2)
-    matrices = [whole.with_value(value, symmetric=whole.symmetric) for value in values]
-    return MatrixBounds(*matrices, whole=whole)
+    lower_matrix, upper_matrix, centre, radius = (
+        whole.with_value(value, symmetric=whole.symmetric) for value in values
+    )
+    return MatrixBounds(lower_matrix, upper_matrix, centre, radius, whole)
 
 
 def score_bound(
