@@ -331,7 +331,7 @@ def ranking(data: Gowalla, rounds: int) -> None:
 
 
 def communities(data: Gowalla, rounds: int) -> None:
-    nodes, edges = 20_000, 100_000
+    nodes, edges = 20_000, 200_000
     generator = torch.Generator().manual_seed(0)
     labels = torch.randint(50, (nodes,), generator=generator)
     pairs = torch.randint(nodes, (2, edges), generator=generator)

@@ -79,7 +79,7 @@ def negatives_by_dictionary(
     negatives = np.empty(len(users), dtype=np.int64)
     for place, user in enumerate(users):
         while True:
-            item = random.randrange(num_items)
+            item = np.random.randint(num_items)  # noqa: NPY002
             if (user, item) not in taken:
                 break
         negatives[place] = item

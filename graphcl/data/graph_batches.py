@@ -1,8 +1,9 @@
 """Batches of a large graph, each a PyG `Data` of its own.
 
 They have the fields of PyG's `NeighborLoader`, which may take their place where pyg-lib is
-installed: `n_id` the nodes' numbers in the whole graph, and `batch_size`, the leading nodes that
-the loss is for. Batches follow the generator that is passed in, and nothing else.
+installed: all node and edge attributes, `n_id` and `e_id`, the nodes' and edges' numbers in the
+whole graph, and `batch_size`, the leading nodes that the loss is for. Batches follow the generator
+that is passed in, and nothing else.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ class NeighbourBatches:
     """Every node once an epoch, with a sample of its neighbourhood (Hamilton et al. 2017).
 
     Args:
-        data: PyG `Data` with `edge_index`; `x` and `edge_weight` follow where they are.
+        data: PyG `Data` with `edge_index`.
         batch_size: nodes in a batch that the loss is for, at least 1.
         fan_outs: neighbours that each hop takes of a node; as many hops as the encoder has layers.
 
@@ -55,7 +56,7 @@ class ClusterBatches:
     cluster is cut at random. The loss is for all nodes of a batch.
 
     Args:
-        data: PyG `Data` with `edge_index`; `x` and `edge_weight` follow where they are.
+        data: PyG `Data` with `edge_index`.
         clusters: (N,) integers; `graphcl.kernels.communities.detect_communities` finds some.
         batch_size: nodes in a batch, at least 1.
 
@@ -93,29 +94,34 @@ class ClusterBatches:
 
 
 def incoming(data: Any) -> SparseMatrix:
-    """The matrix of a graph's edges, rows are targets; its values are `edge_weight` or ones."""
-    weight = data.get("edge_weight")
+    """The matrix of a graph's edges, rows are targets; its values number the edges."""
+    # float64 holds whole numbers up to 2^53.
+    number = torch.arange(
+        data.edge_index.size(1), dtype=torch.float64, device=data.edge_index.device
+    )
     return SparseMatrix.from_edge_index(
-        data.edge_index, weight, shape=data.num_nodes, rows="target"
+        data.edge_index, number, shape=data.num_nodes, rows="target"
     )
 
 
 def as_data(data: Any, graph: SparseMatrix, sample: Subgraph, batch_size: int) -> Any:
-    """The sample as PyG `Data`: `edge_index`, `n_id`, `batch_size`, and `x`, `edge_weight`, `y`
-    where `data` has them."""
+    """The sample as PyG `Data`, with what `data` knows of its nodes and edges."""
     from torch_geometric.data import Data
 
     batch = Data(
         edge_index=sample.edge_index,
         n_id=sample.nodes,
+        e_id=graph.value[sample.entry].long(),
         batch_size=batch_size,
         num_nodes=sample.nodes.numel(),
     )
-    for name in ("x", "y"):
-        if data.get(name) is not None:
-            batch[name] = data[name][sample.nodes]
-    if data.get("edge_weight") is not None:
-        batch.edge_weight = graph.value[sample.entry]
+    for name, value in data.to_dict().items():
+        if name == "edge_index" or not isinstance(value, Tensor):
+            continue
+        if data.is_node_attr(name):
+            batch[name] = value[batch.n_id]
+        elif data.is_edge_attr(name):
+            batch[name] = value[batch.e_id]
     return batch
 
 

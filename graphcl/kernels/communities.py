@@ -105,24 +105,30 @@ def community_strength(edge_index: Tensor, labels: Tensor) -> Tensor:
     nodes = labels.numel()
     if nodes and int(labels.min()) < 0:
         raise ArgumentError(f"labels must not be negative, got {int(labels.min())}")
-    if edge_index.numel() and not (int(edge_index.min()) >= 0 and int(edge_index.max()) < nodes):
+    low, high = (int(end) for end in edge_index.aminmax()) if edge_index.numel() else (0, -1)
+    if low < 0 or high >= nodes:
         raise ArgumentError(
-            f"edge_index holds ids from {int(edge_index.min())} to {int(edge_index.max())}, "
-            f"allowed are [0, {nodes}) as given by labels"
+            f"edge_index holds ids from {low} to {high}, allowed are [0, {nodes}) as given by "
+            "labels"
         )
     communities = int(labels.max()) + 1 if nodes else 0
     dtype = torch.get_default_dtype()
     if edge_index.size(1) == 0:
         return torch.zeros(communities, dtype=dtype, device=labels.device)
     source, target = edge_index[0].long(), edge_index[1].long()
-    # Both directions of an edge together weigh one; a self-loop is listed once.
-    weight = torch.where(source == target, 1.0, 0.5).double()
-    from_community, to_community = labels[source], labels[target]
-    zeros = torch.zeros(communities, dtype=torch.float64, device=labels.device)
-    volume = zeros.index_add(0, from_community, weight).index_add(0, to_community, weight)
-    inside_weight = weight * (from_community == to_community)
-    inside = zeros.index_add(0, from_community, inside_weight)
-    edges = weight.sum()
+    own, other = labels.index_select(0, source), labels.index_select(0, target)
+
+    def counted(members: Tensor, weight: Tensor | None = None) -> Tensor:
+        return torch.bincount(members, weight, minlength=communities).double()
+
+    # An edge is listed in both directions, so each counts half; a self-loop is listed once.
+    volume = (counted(own) + counted(other)) / 2
+    inside = counted(own, (own == other).double()) / 2
+    edges = edge_index.size(1) / 2
+    loops = source == target
+    if bool(loops.any()):
+        again = counted(own[loops])
+        volume, inside, edges = volume + again, inside + again / 2, edges + float(again.sum()) / 2
     return (inside / edges - (volume / (2 * edges)) ** 2).to(dtype)
 
 

@@ -60,8 +60,8 @@ class FreeDraws(ctypes.Structure):
     """See sampling.h."""
 
     _fields_: ClassVar[Sequence[tuple[str, Any]]] = _fields(
-        "long: rows count items; address: uniform base begin end key free offset up_to"
-        " taken_up_to item; int: threads"
+        "long: rows count items keys; address: uniform row key begin end free offset up_to"
+        " taken_up_to item; int: anything threads"
     )
 
 

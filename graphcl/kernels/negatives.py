@@ -55,49 +55,44 @@ def sample_negatives(
     uniform = uniform.to(users.device)
     if positive_keys.numel() == 0:
         return (uniform * num_items).long().clamp_(max=num_items - 1)
+    if compiled and users.numel() > 0:
+        first, last = (int(bound) for bound in users.aminmax())
+        if first >= 0 and last < users.numel():
+            # Fewer users than rows: one look-up for each user.
+            pointer = torch.searchsorted(positive_keys, torch.arange(last + 2) * num_items)
+            return draw_free(uniform, 1, num_items, users, positive_keys, pointer, anything=True)
     base = users * num_items
-    begin, end = _keys_of(users, num_items, positive_keys)
+    begin = torch.searchsorted(positive_keys, base)
+    end = torch.searchsorted(positive_keys, base + num_items)
+    if compiled:
+        return draw_free(uniform, 1, num_items, users, positive_keys, begin, end, anything=True)
     free = num_items - (end - begin)
     full = free == 0
-    if compiled:
-        drawn = draw_free(uniform, 1, num_items, base, begin, end, positive_keys)
-        return drawn.where(~full, (uniform * num_items).long().clamp_(max=num_items - 1))
     free = free.where(~full, num_items)
     wanted = torch.minimum((uniform * free).long(), free - 1)
     low, high = torch.zeros_like(begin), end - begin
-    last = positive_keys.numel() - 1
+    greatest = positive_keys.numel() - 1
     widest = int((end - begin).max()) if users.numel() else 0
     for _ in range(widest.bit_length()):
         middle = (low + high) >> 1
-        item = positive_keys[(begin + middle).clamp_(max=last)] - base
+        item = positive_keys[(begin + middle).clamp_(max=greatest)] - base
         below = (low < high) & (item - middle <= wanted)
         low = torch.where(below, middle + 1, low)
         high = torch.where(below, high, middle)
     return wanted + low.masked_fill(full, 0)
 
 
-def _keys_of(users: Tensor, num_items: int, keys: Tensor) -> tuple[Tensor, Tensor]:
-    """Where each row's keys begin and end among all."""
-    largest = int(users.max()) + 1 if users.numel() else 0
-    if largest > users.numel():
-        base = users * num_items
-        return torch.searchsorted(keys, base), torch.searchsorted(keys, base + num_items)
-    # Fewer users than rows: one look-up for each user.
-    every = torch.arange(largest + 1, device=users.device) * num_items
-    pointer = torch.searchsorted(keys, every)
-    return pointer[users], pointer[users + 1]
-
-
 def draw_free(
     uniform: Tensor,
     count: int,
     size: int,
-    base: Tensor,
-    begin: Tensor,
-    end: Tensor,
+    rows: Tensor,
     keys: Tensor,
+    begin: Tensor,
+    end: Tensor | None = None,
     *,
-    mass: dict[str, Tensor] | None = None,
+    anything: bool = False,
+    **mass: Tensor,
 ) -> Tensor:
     """Free items of M rows by the compiled kernel; see `FreeDraws` in sampling.h.
 
@@ -105,24 +100,30 @@ def draw_free(
         uniform: float64, M * count of them.
         count: draws of a row.
         size: number of items N.
-        base, begin, end: int64 (M,), the row's first key and where its keys lie among `keys`.
-        keys: int64, ascending.
-        mass: `free` and `offset` (M,), `up_to` (N + 1,), `taken_up_to` (keys + 1,), all int64.
-            None: every item counts one and may be drawn.
+        rows: int64 (M,), their numbers.
+        keys: int64 (K,), ascending, K >= 1.
+        begin, end: int64 (M,), where each row's keys lie; or `begin` alone, by number of a row.
+        anything: what a row that has nothing free gets: any item, otherwise -1.
+        mass: `free` and `offset` (M,), `up_to` (N + 1,), `taken_up_to` (K + 1,), all int64. None
+            of them: every item counts one and may be drawn.
 
     Returns:
-        int64 of `uniform`'s shape, -1 where a row has nothing free.
+        int64 of `uniform`'s shape.
     """
-    drawn = torch.empty_like(uniform, dtype=torch.int64)
-    arrays = {"base": base, "begin": begin, "end": end, "key": keys, **(mass or {})}
+    drawn = torch.empty(uniform.shape, dtype=torch.int64)
+    arrays = {"uniform": uniform, "row": rows, "key": keys, "begin": begin, **mass}
+    if end is not None:
+        arrays["end"] = end
+    # Contiguous copies have to live until the call is over.
     held = {name: array.contiguous() for name, array in arrays.items()}
-    held["uniform"] = uniform.contiguous()
     draws = FreeDraws(
         **{name: address(array) for name, array in held.items()},
-        rows=base.numel(),
+        rows=rows.numel(),
         count=count,
         items=size,
+        keys=keys.numel(),
         item=address(drawn),
+        anything=anything,
         threads=torch.get_num_threads(),
     )
     call("draw_free", draws)

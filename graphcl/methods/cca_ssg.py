@@ -32,12 +32,12 @@ from graphcl.config import Count, tunable
 from graphcl.encoders import GCN, gcn_matrix
 from graphcl.kernels.sparse_matrix import SparseMatrix
 from graphcl.losses import CCASSG
-from graphcl.methods.contract import MethodConfig, PortableEncoder
-from graphcl.methods.graph_method import TwoViewMethod, View
+from graphcl.methods.contract import PortableEncoder
+from graphcl.methods.graph_method import BatchedConfig, TwoViewMethod, View
 from graphcl.methods.portable import portable_gcn
 
 
-class CCASSGConfig(MethodConfig):
+class CCASSGConfig(BatchedConfig):
     """Settings of CCA-SSG; the defaults are the paper's for Cora."""
 
     epochs: int = tunable(50, low=20, high=500, log=True, ge=0)
@@ -96,10 +96,12 @@ class CCASSGMethod(TwoViewMethod):
             self.encoder, self.data, scale=config.normalise_features, edges=config.encoder == "gcn"
         )
 
-    def propagation(self, edge_index: Tensor, *, undirected: bool = True) -> SparseMatrix:
+    def propagation(
+        self, edge_index: Tensor, data: Any, *, undirected: bool = True
+    ) -> SparseMatrix:
         """As for any method with a GCN; the identity for an MLP."""
         edges = edge_index if self.config.encoder == "gcn" else edge_index[:, :0]
-        return super().propagation(edges, undirected=undirected)
+        return super().propagation(edges, data, undirected=undirected)
 
     def matrix_of(self, data: Any) -> SparseMatrix:
         """The propagation matrix of the graph; the identity for an MLP."""

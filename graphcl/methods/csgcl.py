@@ -43,7 +43,7 @@ from graphcl.kernels.communities import community_strength, detect_communities
 from graphcl.losses import InfoNCE
 from graphcl.methods.features import scale_features
 from graphcl.methods.grace import GRACEConfig
-from graphcl.methods.graph_method import TwoViewMethod, View
+from graphcl.methods.graph_method import TwoViewMethod, View, of_batch
 from graphcl.views import (
     community_keep_probability,
     community_mask_probability,
@@ -122,7 +122,8 @@ class CSGCL(TwoViewMethod):
 
     def compare(self, z1: Tensor, z2: Tensor, views: tuple[View, View]) -> dict[str, Tensor]:
         """The Team-up objective."""
-        bias = self.gamma * self.strength / self.config.temperature if self.gamma else None
+        strength = of_batch(self.strength, views[0].nodes)
+        bias = self.gamma * strength / self.config.temperature if self.gamma else None
         contrast = self.contrast(self.head(z1), self.head(z2), column_bias=bias)
         return {"contrast": contrast, "total": contrast}
 
@@ -140,9 +141,11 @@ class CSGCL(TwoViewMethod):
     def _draw_view(self, data: Any, view: CommunalView, generator: torch.Generator) -> View:
         undirected = not self.config.directed_views
         edge_index, _ = drop_edges_with_probability(
-            data.edge_index, view.keep_edges, generator=generator, keep_undirected=undirected
-        )
+            data.edge_index, of_batch(view.keep_edges, data.get("e_id")),
+            generator=generator, keep_undirected=undirected,
+        )  # fmt: skip
         x, _ = mask_features_with_probability(
-            self.features, view.mask_features, generator=generator
+            self.features_of(data), view.mask_features, generator=generator
         )
-        return View(x, self.propagation(edge_index, undirected=undirected), edge_index)
+        matrix = self.propagation(edge_index, data, undirected=undirected)
+        return View(x, matrix, edge_index, data.get("n_id"))

@@ -1,5 +1,6 @@
 """What several graph methods do to node features before anything else."""
 
+import torch
 from torch import Tensor
 
 from graphcl.kernels.sparse_matrix import SparseMatrix
@@ -27,8 +28,8 @@ def prepare_features(x: Tensor, *, scale: bool) -> Tensor | SparseMatrix:
     widest of the encoder.
     """
     x = scale_features(x) if scale else x
-    present = x.nonzero(as_tuple=False).T
-    if present.shape[1] > SPARSE_BELOW * x.numel():
+    if int(torch.count_nonzero(x)) > SPARSE_BELOW * x.numel():
         return x
+    present = x.nonzero(as_tuple=False).T
     rows, columns = x.shape
     return SparseMatrix.from_edge_index(present, x[present[0], present[1]], shape=(rows, columns))

@@ -33,7 +33,7 @@ from graphcl.config import tunable
 from graphcl.encoders import GCN, ProjectionHead
 from graphcl.losses import InfoNCE
 from graphcl.methods.grace import GRACEConfig
-from graphcl.methods.graph_method import TwoViewMethod, View
+from graphcl.methods.graph_method import TwoViewMethod, View, of_batch
 from graphcl.views import (
     centrality_keep_probability,
     drop_edges_with_probability,
@@ -108,7 +108,11 @@ class GCA(TwoViewMethod):
     ) -> View:
         undirected = not self.config.directed_views
         edge_index, _ = drop_edges_with_probability(
-            data.edge_index, keep_edges, generator=generator, keep_undirected=undirected
+            data.edge_index, of_batch(keep_edges, data.get("e_id")),
+            generator=generator, keep_undirected=undirected,
+        )  # fmt: skip
+        x, _ = mask_features_with_probability(
+            self.features_of(data), mask_features, generator=generator
         )
-        x, _ = mask_features_with_probability(self.features, mask_features, generator=generator)
-        return View(x, self.propagation(edge_index, undirected=undirected), edge_index)
+        matrix = self.propagation(edge_index, data, undirected=undirected)
+        return View(x, matrix, edge_index, data.get("n_id"))

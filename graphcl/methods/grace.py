@@ -31,11 +31,10 @@ from torch import Tensor
 from graphcl.config import Count, tunable
 from graphcl.encoders import GCN, ProjectionHead
 from graphcl.losses import InfoNCE
-from graphcl.methods.contract import MethodConfig
-from graphcl.methods.graph_method import TwoViewMethod, View
+from graphcl.methods.graph_method import BatchedConfig, TwoViewMethod, View
 
 
-class GRACEConfig(MethodConfig):
+class GRACEConfig(BatchedConfig):
     """Settings of GRACE; the defaults are the paper's for Cora."""
 
     epochs: int = tunable(200, low=50, high=2000, log=True, ge=0)

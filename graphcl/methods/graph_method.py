@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Literal
 
 import torch
+from pydantic import Field
 from torch import Tensor
 from torch_geometric.utils import is_undirected
 
+from graphcl.config import Count
+from graphcl.data.graph_batches import ClusterBatches, NeighbourBatches
 from graphcl.encoders import GCN, gcn_matrix
 from graphcl.errors import DataError
+from graphcl.kernels.communities import detect_communities
 from graphcl.kernels.sparse_matrix import SparseMatrix
-from graphcl.methods.contract import Method, PortableEncoder
+from graphcl.methods.contract import Method, MethodConfig, PortableEncoder
 from graphcl.methods.features import prepare_features
 from graphcl.methods.portable import portable_gcn
 from graphcl.views import drop_edges, mask_features
@@ -28,6 +33,8 @@ class View:
     """Propagation matrix (N, N)."""
     edge_index: Tensor
     """The edges (2, E') that are in the view, without the self-loops of the matrix."""
+    nodes: Tensor | None = None
+    """(N,) numbers of a batch's nodes in the whole graph; None for the whole graph."""
 
 
 class GraphMethod(Method):
@@ -74,17 +81,19 @@ class GraphMethod(Method):
         if data.edge_index is not self.data.edge_index:
             return gcn_matrix(data.edge_index, data.x.shape[0])
         if self._matrix is None:
-            self._matrix = self.propagation(data.edge_index)
+            self._matrix = self.propagation(data.edge_index, data)
         return self._matrix
 
-    def propagation(self, edge_index: Tensor, *, undirected: bool = True) -> SparseMatrix:
-        """The propagation matrix of some of the graph's edges, in both directions if it has both.
+    def propagation(
+        self, edge_index: Tensor, data: Any, *, undirected: bool = True
+    ) -> SparseMatrix:
+        """The propagation matrix of some edges of `data`, in both directions if it has both.
 
-        `undirected=False` says that the two directions of an edge need not be there together.
+        `undirected=False` says that the two directions of an edge need not be there together,
+        as they need not in a batch.
         """
-        return gcn_matrix(
-            edge_index, self.data.num_nodes, undirected=undirected and self.undirected
-        )
+        whole = self.undirected and data.get("n_id") is None
+        return gcn_matrix(edge_index, data.x.shape[0], undirected=undirected and whole)
 
     def random_view(
         self, data: Any, edge_rate: float, feature_rate: float, generator: torch.Generator
@@ -97,16 +106,56 @@ class GraphMethod(Method):
         edge_index, _ = drop_edges(
             data.edge_index, edge_rate, num_nodes=data.num_nodes, generator=generator
         )
-        x, _ = mask_features(self.features, feature_rate, generator=generator)
-        return View(x, self.propagation(edge_index), edge_index)
+        x, _ = mask_features(self.features_of(data), feature_rate, generator=generator)
+        return View(x, self.propagation(edge_index, data), edge_index, data.get("n_id"))
+
+
+class BatchedConfig(MethodConfig):
+    """Settings of methods that may be trained on batches of a large graph."""
+
+    batch_size: Count = 0
+    """Nodes that the loss of a step compares; 0 compares all of the graph in one step."""
+    sampler: Literal["neighbours", "clusters"] = "neighbours"
+    """What else is in a batch: sampled neighbours of its nodes, or nothing, its nodes being
+    communities joined at random (see `graphcl.data.graph_batches`)."""
+    fan_out: int = Field(10, ge=1)
+    """Neighbours sampled of a node for each layer of the encoder."""
 
 
 class TwoViewMethod(GraphMethod):
     """Draws two views of the graph, encodes both and compares the embeddings.
 
-    A subclass implements `draw_views`, `compare` and `drop_probability`. Methods that act on
-    any of them (`graphcl.methods.pot`) call the same three.
+    A subclass implements `draw_views`, `compare` and `drop_probability`, and its Config is a
+    `BatchedConfig`. Methods that act on any of them (`graphcl.methods.pot`) call the same three.
+
+    With a `batch_size` the views are those of a batch, and the loss is exact among its nodes:
+    they are compared with each other instead of with all of the graph.
     """
+
+    def __init__(self, config: Any, data: Any) -> None:
+        super().__init__(config, data)
+        self._batches: NeighbourBatches | ClusterBatches | None = None
+
+    def batches(self, generator: torch.Generator) -> Iterator[Any]:
+        """The whole graph, or every node once in batches."""
+        if self.config.batch_size == 0:
+            yield self.data
+            return
+        if self._batches is None:
+            self._batches = self._make_batches(self.graph())
+        yield from self._batches.epoch(generator)
+
+    def graph(self) -> Any:
+        """The graph that batches are taken from."""
+        return self.data
+
+    def _make_batches(self, data: Any) -> NeighbourBatches | ClusterBatches:
+        config = self.config
+        if config.sampler == "neighbours":
+            fan_outs = [config.fan_out] * len(self.encoder.weights)
+            return NeighbourBatches(data, config.batch_size, fan_outs)
+        clusters = detect_communities(data.edge_index, data.num_nodes)
+        return ClusterBatches(data, clusters, config.batch_size)
 
     def draw_views(self, data: Any, generator: torch.Generator) -> tuple[View, View]:
         """Two fresh views of `data`."""
@@ -121,12 +170,29 @@ class TwoViewMethod(GraphMethod):
         raise NotImplementedError(f"{type(self).__name__} does not define drop_probability()")
 
     def loss(self, batch: Any, generator: torch.Generator) -> dict[str, Tensor]:
-        """The comparison of two fresh views of the whole graph."""
-        views = self.draw_views(batch, generator)
-        z1, z2 = (self.encode_view(view) for view in views)
-        return self.compare(z1, z2, views)
+        """The comparison of two fresh views of the whole graph, or of a batch."""
+        first, second = self.draw_views(batch, generator)
+        z1, z2 = self.encode_view(first), self.encode_view(second)
+        compared = batch.get("batch_size")
+        if compared is not None:
+            # The other nodes were there for their messages only.
+            z1, z2 = z1[:compared], z2[:compared]
+            first, second = of_first(first, compared), of_first(second, compared)
+        return self.compare(z1, z2, (first, second))
 
     def encode_view(self, view: View) -> Tensor:
         """Encoder output (N, d)."""
         embedding: Tensor = self.encoder(view.features, view.matrix)
         return embedding
+
+
+def of_first(view: View, count: int) -> View:
+    """The view with the edges among its first nodes only; features and matrix stay whole."""
+    inside = (view.edge_index < count).all(dim=0)
+    nodes = None if view.nodes is None else view.nodes[:count]
+    return replace(view, edge_index=view.edge_index[:, inside], nodes=nodes)
+
+
+def of_batch(values: Tensor, numbers: Tensor | None) -> Tensor:
+    """The values of a batch's nodes or edges, by their numbers; all where there are none."""
+    return values if numbers is None else values[numbers]

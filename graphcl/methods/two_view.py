@@ -27,7 +27,7 @@ Deviations: none, as there is no paper of its own. With the default settings it 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, cast
 
 import torch
 from pydantic import Field, field_validator
@@ -42,9 +42,8 @@ from graphcl.losses import LOSSES, MetaNodeInfoNCE
 from graphcl.losses.examples import several_views, two_views
 from graphcl.losses.unit_rows import unit_rows
 from graphcl.methods.components import Spelled, build, spelled_out
-from graphcl.methods.contract import MethodConfig
 from graphcl.methods.features import prepare_features, scale_features
-from graphcl.methods.graph_method import TwoViewMethod, View
+from graphcl.methods.graph_method import BatchedConfig, TwoViewMethod, View, of_batch
 from graphcl.views import VIEWS, AddCommunities, LowRankView
 
 PAIR_LOSSES: dict[str, type[nn.Module]] = {
@@ -55,7 +54,7 @@ PAIR_LOSSES: dict[str, type[nn.Module]] = {
 """The losses that need nothing but the embeddings of both views."""
 
 
-class TwoViewConfig(MethodConfig):
+class TwoViewConfig(BatchedConfig):
     """Settings of `two-view`; the defaults are GRACE's for Cora."""
 
     epochs: int = tunable(200, low=50, high=2000, log=True, ge=0)
@@ -104,7 +103,13 @@ class TwoView(TwoViewMethod):
         start = Data(x=self.scaled, edge_index=data.edge_index, num_nodes=data.num_nodes)
         if any("Community" in type(part).__name__ for view in self.views for part in view):
             start = AddCommunities()(start)
+        self.start = start
         self.starts = [apply_fixed_parts(start, view) for view in self.views]
+        if config.batch_size and any(begun is not start for begun in self.starts):
+            raise ConfigError(
+                "views that start from another form of the whole graph (a diffusion, nearest "
+                f"neighbours, a low rank) take no batches (got batch_size={config.batch_size})"
+            )
         self.start_matrices = [self._matrix_of_view(begun) for begun in self.starts]
         self.encoder = build_encoder(config.encoder, data.num_features)
         width = self.encoder.out_features
@@ -124,7 +129,15 @@ class TwoView(TwoViewMethod):
 
     def draw_views(self, data: Any, generator: torch.Generator) -> tuple[View, View]:
         """Both views' parts, one after the other."""
-        return self._draw_view(0, generator), self._draw_view(1, generator)
+        starts = self.starts if data.get("n_id") is None else [data, data]
+        first, second = (
+            self._draw_view(number, start, generator) for number, start in enumerate(starts)
+        )
+        return first, second
+
+    def graph(self) -> Data:
+        """The graph with its communities, where views read them."""
+        return self.start
 
     def drop_probability(self) -> tuple[float, float]:
         """Of the parts that drop edges.
@@ -142,33 +155,35 @@ class TwoView(TwoViewMethod):
         h1, h2 = self.head(z1), self.head(z2)
         contrast: Callable[..., Tensor] = self.contrast
         if isinstance(self.contrast, MetaNodeInfoNCE):
-            value = contrast(h1, h2, self.assignment)
+            assignment = of_batch(cast(Tensor, self.assignment), views[0].nodes)
+            value = contrast(h1, h2, assignment)
         elif self.contrast.example is several_views:
             value = contrast(torch.stack([h1, h2]))
         else:
             value = contrast(h1, h2)
         return {"contrast": value, "total": value}
 
-    def _draw_view(self, number: int, generator: torch.Generator) -> View:
-        view = start = self.starts[number]
+    def _draw_view(self, number: int, start: Data, generator: torch.Generator) -> View:
+        view = start
         for part in self.views[number]:
             part.generator = generator
             view = part(view)
-        same = view.edge_index is start.edge_index
+        same = view.edge_index is self.starts[number].edge_index
         return View(
             self.features if view.x is self.scaled else prepare_features(view.x, scale=False),
             self.start_matrices[number] if same else self._matrix_of_view(view),
             view.edge_index,
+            view.get("n_id"),
         )
 
     def _matrix_of_view(self, view: Data) -> Any:
         if "low_rank" in view:
             return view.low_rank
-        # Weights come from a diffusion or from nearest neighbours, which need not go both ways.
+        # Weights come from a diffusion or from nearest neighbours, which need not go both ways;
+        # nor need the edges of a batch.
         weight = view.get("edge_weight")
-        return gcn_matrix(
-            view.edge_index, view.num_nodes, weight, undirected=self.undirected and weight is None
-        )
+        undirected = self.undirected and weight is None and view.get("n_id") is None
+        return gcn_matrix(view.edge_index, view.num_nodes, weight, undirected=undirected)
 
 
 def apply_fixed_parts(data: Data, view: list[Any]) -> Data:

@@ -81,17 +81,12 @@ class FreeItems:
         """
         free = self.free(rows, low, high)[:, None]
         drawn = uniform((rows.numel(), count), generator, rows)
-        if use_compiled(backend, rows, self.keys):
-            mass = {
-                "free": free,
-                "offset": self.up_to[low],
-                "up_to": self.up_to,
-                "taken_up_to": self.taken_up_to,
-            }
-            begin, end = self._taken(rows, low, high)
+        if use_compiled(backend, rows, self.keys) and self.keys.numel() > 0:
+            taken = self._taken(rows, low, high)
             return draw_free(
-                drawn, count, self.size, rows * self.size, begin, end, self.keys, mass=mass
-            )
+                drawn, count, self.size, rows, self.keys, *taken,
+                free=free, offset=self.up_to[low], up_to=self.up_to, taken_up_to=self.taken_up_to,
+            )  # fmt: skip
         point = torch.minimum((drawn * free).long(), free - 1).clamp_min(0)
         start, stop = (edge[:, None] for edge in self._taken(rows, low, high))
         offset = self.up_to[low][:, None]

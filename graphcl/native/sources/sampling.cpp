@@ -3,62 +3,78 @@
 #include "edge_hash.h"
 #include "workers.h"
 
-// Number of positions below `count` where holds(position), which holds for the first ones.
-template <class Holds> static int64_t first_false(int64_t count, Holds holds) {
-    int64_t low = 0;
-    while (count > 0) {
-        int64_t half = count / 2;
-        bool yes = holds(low + half);
-        low = yes ? low + half + 1 : low;
-        count = yes ? count - half - 1 : half;
+// Draws that are searched for side by side: alone, each step would wait for memory.
+static constexpr int lanes = 64;
+using Lanes = int64_t[lanes];
+
+// For each lane, the number of positions below `count` where holds(lane, position), which
+// holds for the first ones. A lane that is done looks again without effect.
+template <class Holds> static inline void bisect(Lanes& count, Lanes& low, Holds holds) {
+    int64_t widest = 0;
+    for (int i = 0; i < lanes; ++i) {
+        low[i] = 0;
+        widest = std::max(widest, count[i]);
     }
-    return low;
+    for (; widest > 0; widest /= 2)
+        for (int i = 0; i < lanes; ++i) {
+            const int64_t half = count[i] / 2;
+            const bool up = (count[i] > 0) & holds(i, low[i] + half);
+            low[i] = up ? low[i] + half + 1 : low[i];
+            count[i] = up ? count[i] - half - 1 : half;
+        }
 }
 
-// The item under a point of the row's line: taken items before it are skipped.
-static int64_t unit_item(const FreeDraws& d, int64_t row, int64_t point) {
-    const int64_t* key = d.key + d.begin[row];
-    const int64_t base = d.base[row];
-    return point + first_false(d.end[row] - d.begin[row],
-                               [&](int64_t j) { return key[j] - base - j <= point; });
-}
-
-static int64_t weighted_item(const FreeDraws& d, int64_t row, int64_t point) {
-    const int64_t base = d.base[row], before = d.taken_up_to[d.begin[row]];
-    const int64_t* key = d.key + d.begin[row];
-    const int64_t* taken = d.taken_up_to + d.begin[row];
-    const int64_t place = point + d.offset[row];
-    const int64_t passed = first_false(d.end[row] - d.begin[row], [&](int64_t j) {
-        return d.up_to[key[j] - base] - (taken[j] - before) <= place;
-    });
-    const int64_t target = place + taken[passed] - before;
-    return first_false(d.items - 1, [&](int64_t item) { return d.up_to[item + 1] <= target; });
-}
-
-static void draw_rows(const FreeDraws& d, int64_t first, int64_t last) {
-    constexpr int64_t ahead = 12;
-    for (int64_t row = first; row < last; ++row) {
-        // The next rows' keys lie anywhere: ask for their middles early.
-        if (row + ahead < last)
-            __builtin_prefetch(d.key + (d.begin[row + ahead] + d.end[row + ahead]) / 2);
-        const int64_t free = d.free ? d.free[row] : d.items - (d.end[row] - d.begin[row]);
-        for (int64_t i = row * d.count; i < (row + 1) * d.count; ++i) {
-            const int64_t point = std::min(int64_t(d.uniform[i] * double(free)), free - 1);
-            if (free <= 0)
-                d.item[i] = -1;
-            else
-                d.item[i] = d.up_to ? weighted_item(d, row, point) : unit_item(d, row, point);
+// The draws [first, first + number) of all, at most as many as there are lanes.
+static void draw_lanes(const FreeDraws& d, int64_t first, int64_t number) {
+    const int64_t *__restrict key = d.key, *__restrict up_to = d.up_to;
+    const int64_t *__restrict taken_up_to = d.taken_up_to, last = d.keys - 1, items = d.items;
+    // Of each lane: its row's keys, the mass of keys before them, and the point.
+    Lanes begin = {}, base = {}, taken = {}, point = {}, low, count = {}, full = {};
+    for (int i = 0; i < number; ++i) {
+        const int64_t row = d.count == 1 ? first + i : (first + i) / d.count;
+        begin[i] = d.begin[d.end ? row : d.row[row]];
+        count[i] = (d.end ? d.end[row] : d.begin[d.row[row] + 1]) - begin[i];
+        base[i] = d.row[row] * items;
+        const int64_t free = d.free ? d.free[row] : items - count[i];
+        full[i] = free <= 0;
+        if (full[i]) count[i] = 0;
+        const int64_t wide = full[i] ? items : free;
+        point[i] = std::min(int64_t(d.uniform[first + i] * double(wide)), wide - 1);
+        if (up_to) {
+            taken[i] = taken_up_to[begin[i]];
+            point[i] += d.offset[row];
         }
     }
+    if (!up_to) {
+        bisect(count, low, [&](int i, int64_t j) {
+            return key[std::min(begin[i] + j, last)] - base[i] - j <= point[i];
+        });
+        for (int i = 0; i < number; ++i)
+            d.item[first + i] = full[i] && !d.anything ? -1 : point[i] + low[i];
+        return;
+    }
+    bisect(count, low, [&](int i, int64_t j) {
+        const int64_t at = std::min(begin[i] + j, last);
+        const int64_t item = std::min(std::max<int64_t>(key[at] - base[i], 0), items);
+        return up_to[item] - (taken_up_to[at] - taken[i]) <= point[i];
+    });
+    for (int i = 0; i < number; ++i) {
+        point[i] += taken_up_to[begin[i] + low[i]] - taken[i];
+        count[i] = full[i] ? 0 : items - 1;
+    }
+    bisect(count, low,
+           [&](int i, int64_t item) { return up_to[std::min(item + 1, items)] <= point[i]; });
+    for (int i = 0; i < number; ++i) d.item[first + i] = full[i] ? -1 : low[i];
 }
 
 int draw_free(const FreeDraws* draws) {
     const FreeDraws& d = *draws;
-    const int64_t useful = d.rows * d.count / 4096;
-    const int threads = int(std::max<int64_t>(1, std::min<int64_t>(d.threads, useful)));
+    const int64_t total = d.rows * d.count, blocks = (total + lanes - 1) / lanes;
+    const int threads = int(std::max<int64_t>(1, std::min<int64_t>(d.threads, blocks / 256)));
     return status_of([&] {
         return on_threads(threads, [&](int t) {
-            draw_rows(d, d.rows * t / threads, d.rows * (t + 1) / threads);
+            for (int64_t block = blocks * t / threads; block < blocks * (t + 1) / threads; ++block)
+                draw_lanes(d, block * lanes, std::min<int64_t>(lanes, total - block * lanes));
         });
     });
 }
