@@ -17,8 +17,8 @@ from graphcl.kernels.sparse_matrix import SparseMatrix
 
 Matrix = SparseMatrix | ScaledMatrix
 
-# Rows of the gather in the sampled product: bounds the temporary to about 32 MiB of float32.
-_ELEMENTS_PER_CHUNK = 1 << 23
+# Numbers gathered at a time in the sampled product. On a processor they stay in its cache.
+_GATHERED, _GATHERED_ON_CPU = 1 << 23, 1 << 20
 
 
 def plain_product(matrix: Matrix, x: Tensor, backend: WithDense) -> Tensor:
@@ -65,12 +65,15 @@ def sampled_product(matrix: SparseMatrix, left: Tensor, right: Tensor, compiled:
         out = left.new_empty(matrix.entries)
         _run("sparse_sampled", matrix, out, {"x": right, "add": left})
         return out
-    step = max(1, _ELEMENTS_PER_CHUNK // max(1, left.size(1)))
-    parts = [
-        (left[row] * right[column]).sum(1)
-        for row, column in zip(matrix.row.split(step), matrix.column.split(step), strict=True)
-    ]
-    return torch.cat(parts)
+    products = left.new_empty(matrix.entries)
+    gathered = _GATHERED_ON_CPU if left.device.type == "cpu" else _GATHERED
+    step = max(1, gathered // max(1, left.size(1)))
+    for start in range(0, matrix.entries, step):
+        part = slice(start, start + step)
+        rows = left.index_select(0, matrix.row[part])
+        rows *= right.index_select(0, matrix.column[part])
+        torch.sum(rows, dim=1, out=products[part])
+    return products
 
 
 def _run(

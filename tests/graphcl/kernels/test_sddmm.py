@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from graphcl.errors import ArgumentError
-from graphcl.kernels import sddmm as module
+from graphcl.kernels import sparse_product
 from graphcl.kernels.sddmm import sddmm
 from graphcl.kernels.sparse_matrix import SparseMatrix
 
@@ -18,9 +18,10 @@ def matrix(rows: int, columns: int, edges: list[tuple[int, int]]) -> SparseMatri
     return SparseMatrix.from_edge_index(index, shape=(rows, columns), dtype=torch.float64)
 
 
+@pytest.mark.parametrize("backend", ["auto", "torch"])
 @given(data=st.data())
 @settings(max_examples=40, deadline=None)
-def test_is_the_dense_product_at_the_entries(data: st.DataObject) -> None:
+def test_is_the_dense_product_at_the_entries(backend: str, data: st.DataObject) -> None:
     rows, columns, width = (data.draw(st.integers(1, 5)) for _ in range(3))
     edge = st.tuples(st.integers(0, rows - 1), st.integers(0, columns - 1))
     sparse = matrix(rows, columns, data.draw(st.lists(edge, max_size=12)))
@@ -28,7 +29,8 @@ def test_is_the_dense_product_at_the_entries(data: st.DataObject) -> None:
     left = torch.randn(rows, width, generator=generator, dtype=torch.float64)
     right = torch.randn(columns, width, generator=generator, dtype=torch.float64)
     expected = (left @ right.T)[sparse.row, sparse.column]
-    torch.testing.assert_close(sddmm(sparse, left, right), expected, rtol=1e-12, atol=1e-12)
+    found = sddmm(sparse, left, right, backend=backend)
+    torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
 
 
 def test_gradients_once_and_twice() -> None:
@@ -47,9 +49,10 @@ def test_slices_agree(monkeypatch: pytest.MonkeyPatch) -> None:
     edges = torch.randint(30, (2, 200), generator=generator)
     sparse = SparseMatrix.from_edge_index(edges, shape=30)
     left, right = torch.randn(2, 30, 4, generator=generator)
-    whole = sddmm(sparse, left, right)
-    monkeypatch.setattr(module, "_ELEMENTS_PER_CHUNK", 4 * 7)
-    assert torch.equal(sddmm(sparse, left, right), whole)
+    whole = sddmm(sparse, left, right, backend="torch")
+    monkeypatch.setattr(sparse_product, "_GATHERED_ON_CPU", 4 * 7)
+    assert torch.equal(sddmm(sparse, left, right, backend="torch"), whole)
+    torch.testing.assert_close(sddmm(sparse, left, right), whole)
 
 
 def test_nothing_of_the_size_of_all_gathered_embeddings_is_kept() -> None:
