@@ -17,8 +17,8 @@ from graphcl.kernels.sparse_matrix import SparseMatrix
 
 Matrix = SparseMatrix | ScaledMatrix
 
-# Rows of the gather in the sampled product: bounds the temporary to about 32 MiB of float32.
-_ELEMENTS_PER_CHUNK = 1 << 23
+# Numbers gathered at a time from each side: 4 MiB of float32, which stay in a processor's cache.
+_ELEMENTS_PER_CHUNK = 1 << 20
 
 
 def plain_product(matrix: Matrix, x: Tensor, backend: WithDense) -> Tensor:
@@ -59,18 +59,24 @@ def row_sum(matrix: ScaledMatrix) -> Tensor:
     return out
 
 
-def sampled_product(matrix: SparseMatrix, left: Tensor, right: Tensor, compiled: bool) -> Tensor:
+def sampled_product(
+    matrix: SparseMatrix, left: Tensor, right: Tensor, backend: WithDense
+) -> Tensor:
     """<left[row_e], right[column_e]> for every entry e, (entries,)."""
-    if compiled:
+    if backend == "dense":
+        return (left @ right.T)[matrix.row, matrix.column]
+    if use_compiled(backend, left, right, among=WithDense):
         out = left.new_empty(matrix.entries)
         _run("sparse_sampled", matrix, out, {"x": right, "add": left})
         return out
-    step = max(1, _ELEMENTS_PER_CHUNK // max(1, left.size(1)))
-    parts = [
-        (left[row] * right[column]).sum(1)
-        for row, column in zip(matrix.row.split(step), matrix.column.split(step), strict=True)
-    ]
-    return torch.cat(parts)
+    products = left.new_empty(matrix.entries)
+    step = max(1, _ELEMENTS_PER_CHUNK // max(1, left.shape[1]))
+    for start in range(0, matrix.entries, step):
+        part = slice(start, start + step)
+        gathered = left.index_select(0, matrix.row[part])
+        gathered *= right.index_select(0, matrix.column[part])
+        torch.sum(gathered, dim=1, out=products[part])
+    return products
 
 
 def _run(

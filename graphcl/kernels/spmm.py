@@ -69,13 +69,13 @@ class _Spmm(torch.autograd.Function):
         for_value = for_dense = None
         if ctx.needs_input_grad[0]:
             _, dense = ctx.saved_tensors
-            for_value = _Sampled.apply(ctx.matrix, gradient, dense, ctx.backend)
+            for_value = SampledProduct.apply(ctx.matrix, gradient, dense, ctx.backend)
         if ctx.needs_input_grad[1]:
             for_dense = spmm(ctx.matrix.T, gradient, backend=ctx.backend)
         return for_value, for_dense, None, None
 
 
-class _Sampled(torch.autograd.Function):
+class SampledProduct(torch.autograd.Function):
     """v_e = <L[row_e], R[column_e]>. Backward: dL = V R and dR = V^T L with V of values dv."""
 
     @staticmethod
@@ -84,9 +84,7 @@ class _Sampled(torch.autograd.Function):
     ) -> Tensor:
         ctx.matrix, ctx.backend = matrix, backend
         ctx.save_for_backward(left, right)
-        return sampled_product(
-            matrix, left, right, use_compiled(backend, left, right, among=WithDense)
-        )
+        return sampled_product(matrix, left, right, backend)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[None, Tensor | None, Tensor | None, None]:
