@@ -12,13 +12,13 @@ from __future__ import annotations
 from torch import Tensor
 
 from graphcl.errors import ArgumentError
-from graphcl.kernels.compiled import WithDense
+from graphcl.kernels.compiled import ProductBackend
 from graphcl.kernels.sparse_matrix import SparseMatrix
 from graphcl.kernels.spmm import SampledProduct
 
 
 def sddmm(
-    matrix: SparseMatrix, left: Tensor, right: Tensor, *, backend: WithDense = "auto"
+    matrix: SparseMatrix, left: Tensor, right: Tensor, *, backend: ProductBackend = "auto"
 ) -> Tensor:
     """Products of the rows of `left` and `right` that the entries of `matrix` name.
 
@@ -29,7 +29,7 @@ def sddmm(
         matrix: (M, N), whose structure is used. Entries that occur twice are computed twice.
         left: (M, d) floating.
         right: (N, d), same dtype and device.
-        backend: as for `graphcl.kernels.spmm.spmm`.
+        backend: as for `graphcl.kernels.spmm.spmm`; "triton" is torch here.
 
     Returns:
         (entries,), in the order of the matrix's entries.
