@@ -13,7 +13,7 @@ from torch import Tensor
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from graphcl.kernels import sparse_triton
+from graphcl.kernels import sparse_triton_kernel
 from graphcl.kernels.spmm import SparseMatrix, drop_entries, scaled, spmm
 
 TYPES = {
@@ -50,9 +50,9 @@ class Compiled:
 
 
 def main() -> None:
-    sparse_triton.product_kernel = Compiled(sparse_triton.product_kernel)
+    sparse_triton_kernel.product_kernel = Compiled(sparse_triton_kernel.product_kernel)
     # Everything runs on the CPU up to the launch.
-    sparse_triton.INTERPRETED = True
+    sparse_triton_kernel.INTERPRETED = True
     edges = torch.tensor([[0, 1, 1, 2], [1, 0, 2, 1]])
     graph = SparseMatrix.from_edge_index(edges, shape=3, symmetric=True)
     x = torch.randn(3, 64)

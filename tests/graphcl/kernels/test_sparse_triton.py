@@ -96,9 +96,9 @@ def test_wide_and_empty():
 
 @needs_triton
 def test_without_a_device(monkeypatch):
-    from graphcl.kernels import sparse_triton
+    from graphcl.kernels import sparse_triton_kernel
 
-    monkeypatch.setattr(sparse_triton, "INTERPRETED", False)
+    monkeypatch.setattr(sparse_triton_kernel, "INTERPRETED", False)
     if DEVICE == "cpu":
         with pytest.raises(ArgumentError, match="'triton' computes on CUDA devices"):
             spmm(graph(False), torch.ones(22, 1, dtype=torch.float64), backend="triton")
