@@ -14,6 +14,7 @@ import triton
 from torch import Tensor
 
 from graphcl.errors import ArgumentError
+from graphcl.kernels import sparse_triton_kernel
 from graphcl.kernels.scaled_matrix import ScaledMatrix
 from graphcl.kernels.sparse_matrix import SparseMatrix
 
