@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails
 
 from graphcl.errors import ConfigError, unknown_name
+from graphcl.files import check_regular
 
 
 class Config(BaseModel):
@@ -127,6 +128,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     Raises:
         ConfigError: the file is missing, unreadable, not YAML, or not a mapping.
     """
+    check_regular(path, ConfigError)
     try:
         content = yaml.load(path.read_text(encoding="utf-8"), _PlainLoader)
     except (OSError, UnicodeDecodeError) as error:

@@ -108,7 +108,8 @@ def load_run(
     # Only the global generator of the caller must not notice.
     with torch.random.fork_rng(devices=[]):
         seed_everything(seed)
-        method: Method = specification.method_class(specification.settings, split.train)
+        seen = specification.task.training_data(specification.method_class, split)
+        method: Method = specification.method_class(specification.settings, seen)
     if exported:
         _check_fingerprint(folder / WEIGHTS, exported, fingerprint)
         restore_model(method, exported.tensors, folder / WEIGHTS)

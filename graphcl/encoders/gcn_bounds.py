@@ -29,6 +29,10 @@ class MatrixBounds:
 
     lower: SparseMatrix
     upper: SparseMatrix
+    centre: SparseMatrix
+    """(lower + upper) / 2."""
+    radius: SparseMatrix
+    """(upper - lower) / 2."""
     whole: SparseMatrix
     """The matrix of the graph that lost nothing."""
 
@@ -86,15 +90,13 @@ def matrix_bounds(
         raise ArgumentError("budget must be at least 0 and smaller than the degree + 1 of a node")
     grown = (degree / left).sqrt()
     row, column = whole.row, whole.column
-    upper = whole.value * grown[row] * grown[column]
     stays = row == column
     if tight:
         stays |= torch.minimum(budget[row], budget[column]) == 0
-    return MatrixBounds(
-        lower=whole.with_value(whole.value * stays, symmetric=whole.symmetric),
-        upper=whole.with_value(upper, symmetric=whole.symmetric),
-        whole=whole,
-    )
+    lower, upper = whole.value * stays, whole.value * grown[row] * grown[column]
+    values = (lower, upper, (lower + upper) / 2, (upper - lower) / 2)
+    matrices = [whole.with_value(value, symmetric=whole.symmetric) for value in values]
+    return MatrixBounds(*matrices, whole=whole)
 
 
 def score_bound(
@@ -144,10 +146,10 @@ def score_bound(
         return _released(first, second, inputs, bounds, weight, sampled)
     if bound not in ("interval", "rows"):
         raise ArgumentError(f"bound must be 'released', 'interval' or 'rows', got {bound!r}")
-    before_first = _propagate(bounds, inputs, inputs, first.bias)
+    before_first = _propagate_rows(bounds, inputs, first.bias)
     hidden = _activate(*before_first, first.slope)
     positive, negative = second.weight.clamp(min=0), second.weight.clamp(max=0)
-    before_second = _propagate(
+    before_second = _propagate_intervals(
         bounds,
         hidden[0] @ positive + hidden[1] @ negative,
         hidden[1] @ positive + hidden[0] @ negative,
@@ -174,11 +176,14 @@ class _Layer:
 
 @dataclass(frozen=True)
 class _Lines:
-    """slope x + low <= activation(x) <= slope x + high on an interval, elementwise."""
+    """Lines of one slope on both sides of an activation, elementwise: the chord and the parallel
+    through the origin."""
 
     slope: Tensor
-    low: Tensor
-    high: Tensor
+    offset: Tensor
+    """Of the chord."""
+    above: bool
+    """Whether the chord is the upper one: the activation is convex, its slope below 0 under 1."""
 
 
 def check_bounded(encoder: nn.Module) -> tuple[_Layer, _Layer]:
@@ -218,50 +223,54 @@ def _slope(activation: nn.Module, like: Tensor) -> Tensor:
     )
 
 
-def _propagate(
+def _propagate_rows(bounds: MatrixBounds, values: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
+    """The interval of A V + b, (N, d) twice, for A within its bounds."""
+    middle = spmm(bounds.centre, values) + bias
+    half = spmm(bounds.radius, values.abs())
+    return middle - half, middle + half
+
+
+def _propagate_intervals(
     bounds: MatrixBounds, low: Tensor, high: Tensor, bias: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """The interval of A V + b for A within its bounds and V in [low, high], both (N, d)."""
+    """The interval of A V + b for A within its bounds and V in [low, high]."""
     # Entries of A are not negative, so the sign of V alone decides which end is the worst.
-    width = low.size(1)
-    least = spmm(bounds.lower, torch.cat([low.clamp(min=0), high.clamp(max=0)], dim=1))
-    most = spmm(bounds.upper, torch.cat([low.clamp(max=0), high.clamp(min=0)], dim=1))
-    return (
-        least[:, :width] + most[:, :width] + bias,
-        least[:, width:] + most[:, width:] + bias,
-    )
+    least = spmm(bounds.lower, low.clamp(min=0)) + spmm(bounds.upper, low.clamp(max=0))
+    most = spmm(bounds.upper, high.clamp(min=0)) + spmm(bounds.lower, high.clamp(max=0))
+    return least + bias, most + bias
+
+
+def _apply(x: Tensor, slope: Tensor) -> Tensor:
+    return x.clamp(min=0) + slope * x.clamp(max=0)
 
 
 def _activate(low: Tensor, high: Tensor, slope: Tensor) -> tuple[Tensor, Tensor]:
-    """The image of [low, high]; with a negative slope the activation is not monotone."""
-    ends = tuple(torch.where(end > 0, end, slope * end) for end in (low, high))
+    """The image of [low, high]."""
+    ends = _apply(low, slope), _apply(high, slope)
+    if bool(slope >= 0):
+        return ends
+    # Falling and then rising: the least is at 0 where that is inside.
     least, most = torch.minimum(*ends), torch.maximum(*ends)
-    across = (low < 0) & (high > 0)
-    return (
-        torch.where(across, least.clamp(max=0), least),
-        torch.where(across, most.clamp(min=0), most),
-    )
+    return torch.where((low < 0) & (high > 0), 0.0, least), most
 
 
 def _lines(low: Tensor, high: Tensor, slope: Tensor) -> _Lines:
-    """Two parallel lines: the chord over [low, high] and the one through the origin."""
-    across = (low < 0) & (high > 0)
-    width = torch.where(across, high - low, 1.0)
-    chord = (high - slope * low) / width
-    offset = torch.where(across, (slope - 1) * high * low / width, 0.0)
-    # The chord is above a convex activation (slope below 1) and below a concave one.
+    # On one side of 0 one of the ends is 0, and the chord is the activation's own line.
+    low, high = low.clamp(max=0), high.clamp(min=0)
+    width = (high - low).clamp(min=torch.finfo(low.dtype).tiny)
     return _Lines(
-        slope=torch.where(across, chord, torch.where(low >= 0, 1.0, slope)),
-        low=offset.clamp(max=0),
-        high=offset.clamp(min=0),
+        slope=(high - slope * low) / width,
+        offset=(slope - 1) * (high * (low / width)),
+        above=bool(slope <= 1),
     )
 
 
 def _relax(weight: Tensor, lines: _Lines, bias: Tensor) -> tuple[Tensor, Tensor]:
     """w . activation(x + b) >= w' . x + constant: w' of the shape of w, constants without d."""
     slope = weight * lines.slope
-    offset = weight * torch.where(weight >= 0, lines.low, lines.high)
-    return slope, (offset + slope * bias).sum(dim=-1)
+    # The line that is worse for the sign of w; only the chord has an offset.
+    chord = weight.clamp(max=0) if lines.above else weight.clamp(min=0)
+    return slope, (chord * lines.offset).sum(dim=-1) + slope @ bias
 
 
 # ---------------------------------------------------------------------- the scores
@@ -275,12 +284,10 @@ def _released(
     weight: Tensor,
     sampled: SparseMatrix,
 ) -> Tensor:
-    before = spmm(bounds.whole, inputs) + first.bias
-    hidden = torch.where(before > 0, before, first.slope * before)
-    outputs = hidden @ second.weight
+    hidden = _apply(spmm(bounds.whole, inputs) + first.bias, first.slope)
     lines = (
-        _lines(*_propagate(bounds, inputs, inputs, first.bias), first.slope),
-        _lines(*_propagate(bounds, outputs, outputs, second.bias), second.slope),
+        _lines(*_propagate_rows(bounds, inputs, first.bias), first.slope),
+        _lines(*_propagate_rows(bounds, hidden @ second.weight, second.bias), second.slope),
     )
     outer, outer_constant = _relax(weight, lines[1], second.bias)
     inner, inner_constant = _relax(outer @ second.weight.T, lines[0], first.bias)

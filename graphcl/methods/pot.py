@@ -53,7 +53,7 @@ from graphcl.encoders.gcn_bounds import (
 from graphcl.errors import ConfigError, unknown_name
 from graphcl.losses.arguments import softplus
 from graphcl.losses.unit_rows import unit_rows
-from graphcl.methods.contract import Method, MethodConfig
+from graphcl.methods.contract import Method, MethodConfig, PortableEncoder
 from graphcl.methods.graph_method import TwoViewMethod, View
 
 HOSTS = {
@@ -143,6 +143,14 @@ class POT(Method):
     def embed(self, data: Any) -> Tensor:
         """The host's embeddings (N, d)."""
         return self.host.embed(data)
+
+    def portable_encoder(self) -> PortableEncoder | None:
+        """The host's."""
+        return self.host.portable_encoder()
+
+    def histograms(self) -> dict[str, Tensor]:
+        """The host's, and the compactness of the nodes."""
+        return {**self.host.histograms(), "node compactness": self.node_compactness(self.data)}
 
     @torch.no_grad()
     def node_compactness(self, data: Any) -> Tensor:

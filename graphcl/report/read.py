@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from graphcl.errors import ConfigError, DataError, MissingDataError
+from graphcl.files import check_regular
 from graphcl.report.snapshot import Snapshot, read_snapshot
 from graphcl.report.study import is_study
 
@@ -130,6 +131,7 @@ def read_result(folder: Path) -> Result:
     path = folder / "result.json"
     if not path.exists():
         raise MissingDataError(f"'{folder}' holds no result.json; {_why_no_result(folder)}")
+    check_regular(path, DataError)
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -165,6 +167,7 @@ def _why_no_result(folder: Path) -> str:
 def _read_log(path: Path) -> tuple[Mapping[str, Any], ...]:
     if not path.exists():
         return ()
+    check_regular(path, DataError)
     try:
         lines = path.read_bytes().split(b"\n")
     except OSError as error:

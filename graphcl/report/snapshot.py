@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from graphcl.data.limits import check_unpacked
 from graphcl.errors import DataError
+from graphcl.files import check_regular
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,7 @@ def read_snapshot(path: Path) -> Snapshot | None:
     """
     if not path.exists():
         return None
+    check_regular(path, DataError)
     try:
         check_unpacked(path)
         # Arrays of Python objects would need pickle, which can run code: refused.

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from graphcl.atomic import write_bytes
 from graphcl.errors import CheckpointError
+from graphcl.files import check_regular
 
 FORMAT = "graphcl-checkpoint-1"
 
@@ -67,6 +68,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
     Raises:
         CheckpointError: the file is missing, truncated, corrupt, or not one of ours.
     """
+    check_regular(path, CheckpointError)
     try:
         with safe_open(path, framework="pt", device="cpu") as file:
             metadata = file.metadata() or {}

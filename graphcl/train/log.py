@@ -7,6 +7,7 @@ from pathlib import Path
 
 from graphcl.atomic import write_bytes
 from graphcl.errors import OutputError
+from graphcl.files import check_regular
 from graphcl.train.sinks.contract import Record, Sink
 
 
@@ -19,6 +20,7 @@ def rewind(path: Path, seed: int, epoch: int) -> None:
     Raises:
         OutputError: the file cannot be read or written; it is as it was.
     """
+    check_regular(path, OutputError)
     try:
         lines = path.read_bytes().split(b"\n")
     except FileNotFoundError:

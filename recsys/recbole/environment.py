@@ -61,8 +61,8 @@ def recbole_environment() -> Iterator[None]:
             import recbole.trainer.trainer as trainer
         except ImportError as error:
             raise ConfigError(
-                f"RecBole cannot be imported ({error}); install it with the extra: "
-                "pip install 'graphcl[recbole]'"
+                f"RecBole cannot be imported ({error}); install it with the extra, pip install "
+                "'graphcl[recbole]', on Python 3.11 (for later ones it has no requirement ray)"
             ) from None
         stack.enter_context(
             # The values of a configuration are taken as they are, never run as code.

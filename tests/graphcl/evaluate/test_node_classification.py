@@ -104,3 +104,19 @@ def test_the_supervised_baseline_learns_and_says_how_long(
     assert 0.6 < accuracy < 0.67
     # What training it left behind is gone.
     assert not list((tmp_path / "run").rglob("*supervised*"))
+
+
+def test_a_supervised_run_loads_again(tiny_graph: Path, tmp_path: Path) -> None:
+    from rich.console import Console
+
+    from graphcl.app.load import load_run
+    from graphcl.app.progress import ProgressDisplay
+    from graphcl.app.run import run
+    from graphcl.app.settings import specify
+
+    specification = specify("supervised-gcn", str(tiny_graph), overrides=["epochs=5"])
+    run(specification, RunFolder(tmp_path / "run"), ProgressDisplay(Console(quiet=True), "test"))
+    loaded = load_run(tmp_path / "run")
+    assert loaded.embed().shape == (60, 3)
+    found = specification.task.test(loaded.method, loaded.split)
+    assert found == pytest.approx({k: m.mean for k, m in loaded.result.metrics.items()})
