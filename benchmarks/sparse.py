@@ -207,7 +207,7 @@ def convolution(data: Gowalla, rounds: int) -> None:
     kept = view.kept() & (view.matrix.row != view.matrix.column)
     left = torch.stack([view.matrix.row[kept], view.matrix.column[kept]])
     wanted = layer(x, left)
-    error = (spmm(view, x @ weight.T) - wanted).norm() / wanted.norm()
+    error = ((spmm(view, x @ weight.T) - wanted).norm() / wanted.norm()).detach()
     assert float(error) < 1e-5, error
     race_steps(
         f"One graph convolution of a new view (rate {RATE}), forward and backward",

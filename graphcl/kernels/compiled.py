@@ -17,6 +17,7 @@ from graphcl.native import missing_reason, native_library, warn_if_missing
 
 Backend = Literal["auto", "torch", "native"]
 WithDense = Literal["auto", "dense", "torch", "native"]
+ProductBackend = Literal["auto", "dense", "torch", "native", "triton"]
 _TYPES = {torch.float32: "float", torch.float64: "double"}
 _KINDS: dict[str, Any] = {
     "address": ctypes.c_void_p,
@@ -74,7 +75,7 @@ class NeighbourSample(ctypes.Structure):
     )
 
 
-def use_compiled(backend: WithDense, *tensors: Tensor, among: Any = Backend) -> bool:
+def use_compiled(backend: ProductBackend, *tensors: Tensor, among: Any = Backend) -> bool:
     """Whether the compiled kernel computes this: chosen, or "auto" and everything is on the CPU.
 
     Raises:

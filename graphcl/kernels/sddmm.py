@@ -2,10 +2,9 @@
 
 `sddmm(A, L, R)_e = <L[row_e], R[column_e]>` for every entry e of A: the weights that a graph gets
 from embeddings of its nodes. The entries x width tensor of gathered embeddings, which plain
-indexing builds and keeps, exists in slices of bounded size at most; the gradients are two products
-of A's structure with the other side, dL = G R and dR = G^T L with the entries of G from above.
-
-Backends are those of `graphcl.kernels.spmm`.
+indexing builds and keeps, exists in slices of bounded size only, or not at all in compiled code;
+the gradients are two products of A's structure with the other side, dL = G R and dR = G^T L with
+the entries of G from above.
 """
 
 from __future__ import annotations
@@ -13,13 +12,13 @@ from __future__ import annotations
 from torch import Tensor
 
 from graphcl.errors import ArgumentError
-from graphcl.kernels.compiled import WithDense
+from graphcl.kernels.compiled import ProductBackend
 from graphcl.kernels.sparse_matrix import SparseMatrix
-from graphcl.kernels.spmm import Sampled
+from graphcl.kernels.spmm import SampledProduct
 
 
 def sddmm(
-    matrix: SparseMatrix, left: Tensor, right: Tensor, *, backend: WithDense = "auto"
+    matrix: SparseMatrix, left: Tensor, right: Tensor, *, backend: ProductBackend = "auto"
 ) -> Tensor:
     """Products of the rows of `left` and `right` that the entries of `matrix` name.
 
@@ -30,7 +29,7 @@ def sddmm(
         matrix: (M, N), whose structure is used. Entries that occur twice are computed twice.
         left: (M, d) floating.
         right: (N, d), same dtype and device.
-        backend: see the module.
+        backend: as for `graphcl.kernels.spmm.spmm`; "triton" is torch here.
 
     Returns:
         (entries,), in the order of the matrix's entries.
@@ -55,5 +54,5 @@ def sddmm(
                 f"{name} must be {matrix.dtype} on {matrix.device} as the matrix is, "
                 f"got {side.dtype} on {side.device}"
             )
-    products: Tensor = Sampled.apply(matrix, left, right, backend)
+    products: Tensor = SampledProduct.apply(matrix, left, right, backend)
     return products

@@ -8,23 +8,47 @@ with values that are written out first.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
-from graphcl.kernels.compiled import SparseProduct, WithDense, address, call, use_compiled
+from graphcl.errors import ArgumentError
+from graphcl.kernels.compiled import ProductBackend, SparseProduct, address, call, use_compiled
 from graphcl.kernels.scaled_matrix import ScaledMatrix
 from graphcl.kernels.sparse_matrix import SparseMatrix
 
 Matrix = SparseMatrix | ScaledMatrix
 
-# Numbers gathered at a time in the sampled product. On a processor they stay in its cache.
-_GATHERED, _GATHERED_ON_CPU = 1 << 23, 1 << 20
+# Numbers gathered at a time from each side: 4 MiB of float32, which stay in a processor's cache.
+_ELEMENTS_PER_CHUNK = 1 << 20
 
 
-def plain_product(matrix: Matrix, x: Tensor, backend: WithDense) -> Tensor:
+def plain_product(matrix: Matrix, x: Tensor, backend: ProductBackend) -> Tensor:
     """A x with torch's CSR product (MKL on the CPU, cuSPARSE on the GPU), or dense."""
     sparse = matrix.to_sparse() if isinstance(matrix, ScaledMatrix) else matrix
     return (sparse.to_dense().detach() if backend == "dense" else sparse.to_torch()) @ x
+
+
+def fused_product(backend: ProductBackend, x: Tensor) -> Callable[..., Tensor] | None:
+    """The function that computes `out` in one pass, with the arguments of `compiled_product`; None
+    where torch does.
+
+    Raises:
+        ArgumentError: the backend cannot compute this, or triton cannot be imported.
+    """
+    if use_compiled(backend, x, among=ProductBackend):
+        return compiled_product
+    if backend != "triton":
+        return None
+    try:
+        from graphcl.kernels.sparse_triton import triton_product
+    except ImportError as error:
+        raise ArgumentError(
+            f"backend 'triton' needs the package triton, which cannot be imported ({error}); "
+            "'torch' computes on every device without it"
+        ) from error
+    return triton_product
 
 
 def compiled_product(
@@ -59,20 +83,23 @@ def row_sum(matrix: ScaledMatrix) -> Tensor:
     return out
 
 
-def sampled_product(matrix: SparseMatrix, left: Tensor, right: Tensor, compiled: bool) -> Tensor:
+def sampled_product(
+    matrix: SparseMatrix, left: Tensor, right: Tensor, backend: ProductBackend
+) -> Tensor:
     """<left[row_e], right[column_e]> for every entry e, (entries,)."""
-    if compiled:
+    if backend == "dense":
+        return (left @ right.T)[matrix.row, matrix.column]
+    if use_compiled(backend, left, right, among=ProductBackend):
         out = left.new_empty(matrix.entries)
         _run("sparse_sampled", matrix, out, {"x": right, "add": left})
         return out
     products = left.new_empty(matrix.entries)
-    gathered = _GATHERED_ON_CPU if left.device.type == "cpu" else _GATHERED
-    step = max(1, gathered // max(1, left.size(1)))
+    step = max(1, _ELEMENTS_PER_CHUNK // max(1, left.shape[1]))
     for start in range(0, matrix.entries, step):
         part = slice(start, start + step)
-        rows = left.index_select(0, matrix.row[part])
-        rows *= right.index_select(0, matrix.column[part])
-        torch.sum(rows, dim=1, out=products[part])
+        gathered = left.index_select(0, matrix.row[part])
+        gathered *= right.index_select(0, matrix.column[part])
+        torch.sum(gathered, dim=1, out=products[part])
     return products
 
 

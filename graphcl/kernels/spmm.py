@@ -7,20 +7,21 @@ CSR tensor rebuilds the transpose at every backward pass, and gather + `index_ad
 
 Backends: "native", the compiled kernel on the CPU (32-bit columns, rows read ahead, values computed
 from degrees, entries dropped by hash, threads; the same bits for any number of them); "torch", the
-CSR product of MKL or cuSPARSE; "dense", the matrix written out, for tests. "auto" takes the first
-of them that can.
+CSR product of MKL or cuSPARSE; "dense", the matrix written out, for tests; "triton", which drops
+inside the product on a CUDA device and has not yet been measured on one. "auto" takes the first of
+native and torch that can.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from graphcl.errors import ArgumentError
-from graphcl.kernels.compiled import WithDense, use_compiled
+from graphcl.kernels.compiled import ProductBackend
 from graphcl.kernels.drop_entries import drop_entries
 from graphcl.kernels.dropped import KeepProbability, keep_probability
 from graphcl.kernels.scaled import scaled
@@ -28,7 +29,7 @@ from graphcl.kernels.scaled_matrix import ScaledMatrix
 from graphcl.kernels.sparse_matrix import SparseMatrix
 from graphcl.kernels.sparse_product import (
     Matrix,
-    compiled_product,
+    fused_product,
     plain_product,
     sampled_product,
 )
@@ -54,14 +55,13 @@ class _Spmm(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, value: Tensor | None, dense: Tensor, matrix: Matrix, backend: WithDense
+        ctx: Any, value: Tensor | None, dense: Tensor, matrix: Matrix, backend: ProductBackend
     ) -> Tensor:
         ctx.matrix, ctx.backend = matrix, backend
         if value is not None and value.requires_grad:
             ctx.save_for_backward(value, dense)
-        if use_compiled(backend, dense, among=WithDense):
-            return compiled_product(matrix, dense)
-        return plain_product(matrix, dense, backend)
+        product = fused_product(backend, dense)
+        return plain_product(matrix, dense, backend) if product is None else product(matrix, dense)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
@@ -69,24 +69,22 @@ class _Spmm(torch.autograd.Function):
         for_value = for_dense = None
         if ctx.needs_input_grad[0]:
             _, dense = ctx.saved_tensors
-            for_value = Sampled.apply(ctx.matrix, gradient, dense, ctx.backend)
+            for_value = SampledProduct.apply(ctx.matrix, gradient, dense, ctx.backend)
         if ctx.needs_input_grad[1]:
             for_dense = spmm(ctx.matrix.T, gradient, backend=ctx.backend)
         return for_value, for_dense, None, None
 
 
-class Sampled(torch.autograd.Function):
+class SampledProduct(torch.autograd.Function):
     """v_e = <L[row_e], R[column_e]>. Backward: dL = V R and dR = V^T L with V of values dv."""
 
     @staticmethod
     def forward(
-        ctx: Any, matrix: SparseMatrix, left: Tensor, right: Tensor, backend: WithDense
+        ctx: Any, matrix: SparseMatrix, left: Tensor, right: Tensor, backend: ProductBackend
     ) -> Tensor:
         ctx.matrix, ctx.backend = matrix, backend
         ctx.save_for_backward(left, right)
-        return sampled_product(
-            matrix, left, right, use_compiled(backend, left, right, among=WithDense)
-        )
+        return sampled_product(matrix, left, right, backend)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[None, Tensor | None, Tensor | None, None]:
@@ -105,11 +103,12 @@ class _Horner(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, dense: Tensor, matrix: Matrix, weights: tuple[float, ...], backend: WithDense
+        ctx: Any, dense: Tensor, matrix: Matrix, weights: tuple[float, ...], backend: ProductBackend
     ) -> Tensor:
         ctx.matrix, ctx.weights, ctx.backend = matrix, weights, backend
-        if use_compiled(backend, dense, among=WithDense):
-            return _compiled_horner(matrix, dense, weights)
+        product = fused_product(backend, dense)
+        if product is not None:
+            return _fused_horner(product, matrix, dense, weights)
         result = weights[-1] * dense
         for weight in reversed(weights[:-1]):
             result = plain_product(matrix, result, backend)
@@ -124,7 +123,9 @@ class _Horner(torch.autograd.Function):
         return result, None, None, None
 
 
-def _compiled_horner(matrix: Matrix, dense: Tensor, weights: tuple[float, ...]) -> Tensor:
+def _fused_horner(
+    product: Callable[..., Tensor], matrix: Matrix, dense: Tensor, weights: tuple[float, ...]
+) -> Tensor:
     layers = len(weights) - 1
     if layers == 0:
         return weights[0] * dense
@@ -132,7 +133,7 @@ def _compiled_horner(matrix: Matrix, dense: Tensor, weights: tuple[float, ...]) 
     result = dense
     for layer in range(layers, 0, -1):
         first, last, weight = layer == layers, layer == 1, weights[layer - 1]
-        result = compiled_product(
+        result = product(
             matrix,
             result,
             # Every product but the last leaves its result as the next one wants to read it.
@@ -145,7 +146,7 @@ def _compiled_horner(matrix: Matrix, dense: Tensor, weights: tuple[float, ...]) 
     return result
 
 
-def spmm(matrix: Matrix, dense: Tensor, *, backend: WithDense = "auto") -> Tensor:
+def spmm(matrix: Matrix, dense: Tensor, *, backend: ProductBackend = "auto") -> Tensor:
     """The product of a sparse and a dense matrix, Y = A X.
 
     Differentiable in `dense` (cost: one product with the cached transpose, or with the matrix
@@ -176,7 +177,7 @@ def spmm(matrix: Matrix, dense: Tensor, *, backend: WithDense = "auto") -> Tenso
 
 
 def horner(
-    matrix: Matrix, dense: Tensor, weights: Sequence[float], *, backend: WithDense = "auto"
+    matrix: Matrix, dense: Tensor, weights: Sequence[float], *, backend: ProductBackend = "auto"
 ) -> Tensor:
     """sum_l weights[l] A^l X, by Horner's scheme: w_0 X + A (w_1 X + A (w_2 X + ...)).
 

@@ -154,7 +154,7 @@ class TwoViewMethod(GraphMethod):
         if config.sampler == "neighbours":
             fan_outs = [config.fan_out] * len(self.encoder.weights)
             return NeighbourBatches(data, config.batch_size, fan_outs)
-        clusters = detect_communities(data.edge_index, data.num_nodes)
+        clusters = detect_communities(data.edge_index, data.num_nodes, method="louvain")
         return ClusterBatches(data, clusters, config.batch_size)
 
     def draw_views(self, data: Any, generator: torch.Generator) -> tuple[View, View]:

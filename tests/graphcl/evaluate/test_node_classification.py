@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from graphcl.app.folder import RunFolder
 from graphcl.errors import DataError
 from graphcl.evaluate.node_classification import NodeClassification
 from graphcl.evaluate.probe import NEIGHBOURS, l2_normalise, nearest_neighbours_probe
+from graphcl.methods.baselines import RawFeatures
 from graphcl.methods.grace import GRACE
 from graphcl.methods.supervised_gcn import SupervisedGCN, SupervisedGCNConfig
 
@@ -79,6 +81,25 @@ def test_a_supervised_method_is_scored_by_what_it_predicts(tiny_graph: Path) -> 
     targets = split.validation
     wanted = (predicted == targets.labels)[targets.validation].double().mean()
     assert found["accuracy"] == pytest.approx(float(wanted))
+
+
+@pytest.mark.parametrize("protocol", list(NodeClassification.protocols))
+def test_a_class_of_one_node(tiny_graph: Path, tmp_path: Path, protocol: str) -> None:
+    """In whichever part it falls: numbers, or a sentence that names what is missing."""
+    folder = Path(shutil.copytree(tiny_graph, tmp_path / "blocks"))
+    labels = (folder / "labels.csv").read_text().split("\n")
+    for node in (1, 30, 59):
+        (folder / "labels.csv").write_text("\n".join([*labels[:node], "3", *labels[node + 1 :]]))
+        task = NodeClassification()
+        if protocol in ("planetoid-public", "random-20-per-class"):
+            with pytest.raises(DataError, match=r"without a public split|has 1 nodes, fewer"):
+                task.load(str(folder), protocol, 0)
+            continue
+        for method_class in (RawFeatures, SupervisedGCN):
+            split = task.load(str(folder), protocol, 0)
+            seen = task.training_data(method_class, split)
+            method = method_class(method_class.Config(), seen).eval()
+            assert all(0 <= value <= 1 for value in task.test(method, split).values())
 
 
 @pytest.mark.parametrize(

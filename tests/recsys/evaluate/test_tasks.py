@@ -17,7 +17,13 @@ from graphcl.errors import (
 from graphcl.methods.contract import MethodConfig
 from recsys.data import Interactions, from_ids, leave_one_out, load_interactions
 from recsys.evaluate import TASKS
-from recsys.evaluate.full_ranking import Holdout, item_coverage, mean_metrics, rank_users
+from recsys.evaluate.full_ranking import (
+    Holdout,
+    evaluate_users,
+    item_coverage,
+    mean_metrics,
+    rank_users,
+)
 from recsys.evaluate.next_item import NextItem
 from recsys.evaluate.ranking import Ranking
 from recsys.methods.contract import Recommender
@@ -34,6 +40,28 @@ class Fixed(Recommender):
     def score(self, users: torch.Tensor, history: Interactions) -> torch.Tensor:
         self.shown.append((users, history, self.training))
         return self.scores.expand(len(users), -1)
+
+
+class Vectors(Recommender):
+    """Small integers, whose products are exact in any order."""
+
+    def __init__(self, data: Interactions, hidden: bool) -> None:
+        super().__init__(MethodConfig(), data)
+        generator = torch.Generator().manual_seed(5)
+        self.own, self.items = (
+            torch.randint(-2, 3, (count, 3), generator=generator).float()
+            for count in (data.num_users, data.num_items)
+        )
+        self.hidden, self.asked = hidden, 0
+
+    def score(self, users: torch.Tensor, history: Interactions) -> torch.Tensor:
+        self.asked += 1
+        return self.own[users] @ self.items.T
+
+    def vectors(
+        self, users: torch.Tensor, history: Interactions
+    ) -> tuple[torch.Tensor, torch.Tensor] | None:
+        return None if self.hidden else (self.own[users], self.items)
 
 
 @pytest.fixture
@@ -161,6 +189,23 @@ def test_blocks_of_users_agree(rated: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert whole.keys() == parts.keys()
     for name in whole:
         assert torch.allclose(whole[name], parts[name], rtol=0, atol=1e-12)
+
+
+def test_vectors_rank_as_their_products_do_and_no_scores_are_made(rated: Path) -> None:
+    split = Ranking().load(str(rated), None, seed=0)
+    by_vectors, by_scores = (Vectors(split.train, hidden) for hidden in (False, True))
+    found, wanted = (
+        evaluate_users(method, split.validation, (1, 5), list_length=4)
+        for method in (by_vectors, by_scores)
+    )
+    assert by_vectors.asked == 0
+    assert by_scores.asked > 0
+    assert torch.equal(found.recommended, wanted.recommended)
+    for name, values in wanted.per_user.items():
+        assert torch.equal(found.per_user[name], values)
+    by_vectors.items = by_vectors.items[1:]
+    with pytest.raises(ArgumentError, match=r"vectors\(\) must give"):
+        rank_users(by_vectors, split.validation, (1,))
 
 
 def test_a_target_taken_twice_counts_once() -> None:

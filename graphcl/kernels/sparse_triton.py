@@ -1,0 +1,83 @@
+"""The sparse product with dropped entries as a Triton kernel, for GPUs.
+
+Not yet measured on a GPU: checked against the dense backend in Triton's interpreter and compiled
+for Hopper. A program owns a row of the result and some of its columns, marches over the row's
+entries in their order and draws for each whether it stays, as `edge_hash` says: no values are
+written out, no atomics are used, and the result is the same in every run.
+
+Importing this module imports triton.
+"""
+
+from __future__ import annotations
+
+import triton
+from torch import Tensor
+
+from graphcl.errors import ArgumentError
+from graphcl.kernels import sparse_triton_kernel
+from graphcl.kernels.scaled_matrix import ScaledMatrix
+from graphcl.kernels.sparse_matrix import SparseMatrix
+
+ENTRIES = 16
+"""Entries of a row that a program takes at a time."""
+LARGEST_PART = 128
+"""Columns of the result that a program owns at most."""
+
+
+def triton_product(
+    matrix: SparseMatrix | ScaledMatrix,
+    x: Tensor,
+    *,
+    prescaled: bool = False,
+    out_scale: Tensor | None = None,
+    factor: float = 1.0,
+    add: Tensor | None = None,
+    add_factor: float = 1.0,
+) -> Tensor:
+    """As `graphcl.kernels.sparse_product.compiled_product`, on a CUDA device.
+
+    Raises:
+        ArgumentError: tensors elsewhere, unless triton interprets its kernels.
+    """
+    if x.device.type != "cuda" and not sparse_triton_kernel.INTERPRETED:
+        raise ArgumentError(
+            f"backend 'triton' computes on CUDA devices, got tensors on {x.device}; 'native' and "
+            "'torch' compute there"
+        )
+    if isinstance(matrix, SparseMatrix):
+        matrix = ScaledMatrix(matrix)
+    structure, dropped = matrix.matrix, matrix.dropped
+    pointer, column = structure.compact()
+    rows, width = matrix.shape[0], x.shape[1]
+    out = x.new_empty(rows, width)
+    if out.numel() == 0:
+        return out
+    part = min(triton.next_power_of_2(width), LARGEST_PART)
+    seed = 0 if dropped is None else dropped.seed
+    sparse_triton_kernel.product_kernel[rows, triton.cdiv(width, part)](
+        pointer,
+        column,
+        structure.value.detach().contiguous() if matrix.weighted else None,
+        x.contiguous(),
+        matrix.row_scale,
+        None if prescaled else matrix.column_scale,
+        out_scale,
+        None if add is None else add.contiguous(),
+        None if dropped is None else dropped.threshold,
+        out,
+        width,
+        # A number would be passed as float32.
+        x.new_full((1,), factor),
+        x.new_full((1,), add_factor),
+        seed & 0xFFFFFFFF,
+        seed >> 32,
+        0 if dropped is None else dropped.threshold_of_all,
+        DROP=dropped is not None,
+        UNDIRECTED=dropped is not None and dropped.undirected,
+        TURNED=dropped is not None and dropped.turned,
+        KEEP_SELF_LOOPS=dropped is not None and dropped.keep_self_loops,
+        DIVIDE=dropped is not None and dropped.divide,
+        AT_A_TIME=ENTRIES,
+        PART=part,
+    )
+    return out
