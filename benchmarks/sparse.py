@@ -346,7 +346,6 @@ def communities(data: Gowalla, rounds: int) -> None:
     weight = peers.weights_by_loop(edge_index, by_node, listed)
     keep = community_keep_probability(edge_index, labels, strength[labels], 0.5)
     torch.testing.assert_close(keep, (0.5 * weight / weight.mean()).clamp(0, 1), atol=1e-4, rtol=0)
-    count = edge_index.shape[1]
 
     def loops() -> Tensor:
         listed = peers.strength_by_loop(graph, by_node)
