@@ -346,30 +346,22 @@ def communities(data: Gowalla, rounds: int) -> None:
     weight = peers.weights_by_loop(edge_index, by_node, listed)
     keep = community_keep_probability(edge_index, labels, strength[labels], 0.5)
     torch.testing.assert_close(keep, (0.5 * weight / weight.mean()).clamp(0, 1), atol=1e-4, rtol=0)
-    count = edge_index.shape[1]
+
+    def loops() -> Tensor:
+        listed = peers.strength_by_loop(graph, by_node)
+        return peers.weights_by_loop(edge_index, by_node, listed)
+
+    def ours() -> Tensor:
+        strength = community_strength(edge_index, labels)
+        return community_keep_probability(edge_index, labels, strength[labels], 0.5)
+
     race(
-        f"Community strength, {count:,} directed edges",
+        f"Community strength and edge weights of {edge_index.shape[1]:,} directed edges",
         {
-            "loop over nodes and neighbours (CSGCL)": (
-                lambda: peers.strength_by_loop(graph, by_node),
-                1,
-            ),
-            "ours": (lambda: community_strength(edge_index, labels), 1),
-        },
-        rounds,
-        "ms",
-    )
-    race(
-        f"Edge weights of community-aware dropping, {count:,} directed edges",
-        {
-            "loop over edges (CSGCL)": (
-                lambda: peers.weights_by_loop(edge_index, by_node, listed),
-                1,
-            ),
-            "ours": (
-                lambda: community_keep_probability(edge_index, labels, strength[labels], 0.5),
-                1,
-            ),
+            "loops over neighbours and edges (CSGCL)": (loops, 1),
+            "loop of the strength alone": (lambda: peers.strength_by_loop(graph, by_node), 1),
+            "ours": (ours, 1),
+            "ours, strength alone": (lambda: community_strength(edge_index, labels), 1),
         },
         rounds,
         "ms",

@@ -23,6 +23,9 @@ from torch import Tensor
 from graphcl.errors import ArgumentError
 from graphcl.kernels.sparse_matrix import SparseMatrix
 
+_EDGES_AT_A_TIME = 1 << 15
+"""What is computed of them then stays in a processor's cache."""
+
 
 def detect_communities(
     edge_index: Tensor,
@@ -115,20 +118,22 @@ def community_strength(edge_index: Tensor, labels: Tensor) -> Tensor:
     dtype = torch.get_default_dtype()
     if edge_index.size(1) == 0:
         return torch.zeros(communities, dtype=dtype, device=labels.device)
-    source, target = edge_index[0].long(), edge_index[1].long()
-    own, other = labels.index_select(0, source), labels.index_select(0, target)
 
     def counted(members: Tensor, weight: Tensor | None = None) -> Tensor:
         return torch.bincount(members, weight, minlength=communities).double()
 
+    ends = inside = loops = torch.zeros(communities, dtype=torch.float64, device=labels.device)
+    for part in edge_index.split(_EDGES_AT_A_TIME, dim=1):
+        source, target = part[0].long(), part[1].long()
+        own, other = labels.index_select(0, source), labels.index_select(0, target)
+        ends = ends + counted(own) + counted(other)
+        inside = inside + counted(own, (own == other).double())
+        loop = source == target
+        if bool(loop.any()):
+            loops = loops + counted(own[loop])
     # An edge is listed in both directions, so each counts half; a self-loop is listed once.
-    volume = (counted(own) + counted(other)) / 2
-    inside = counted(own, (own == other).double()) / 2
-    edges = edge_index.size(1) / 2
-    loops = source == target
-    if bool(loops.any()):
-        again = counted(own[loops])
-        volume, inside, edges = volume + again, inside + again / 2, edges + float(again.sum()) / 2
+    edges = (edge_index.size(1) + loops.sum()) / 2
+    volume, inside = ends / 2 + loops, (inside + loops) / 2
     return (inside / edges - (volume / (2 * edges)) ** 2).to(dtype)
 
 

@@ -16,6 +16,7 @@ import shlex
 import shutil
 import subprocess
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 SOURCES = Path(__file__).parent / "sources"
@@ -83,14 +84,17 @@ def build() -> list[str]:
     try:
         BUILT.mkdir(exist_ok=True)
         with tempfile.TemporaryDirectory(dir=BUILT) as folder:
-            built = {}
-            for name, (files, flags) in wanted.items():
-                target = Path(folder) / f"{name}.so"
-                problem = _compile(compiler, files, flags, target)
-                if problem is None:
-                    built[name] = target
-                elif name in PORTABLE:
-                    raise BuildError(f"{shlex.join(compiler)} failed: {problem}")
+            targets = {name: Path(folder) / f"{name}.so" for name in wanted}
+
+            def compiled(name: str) -> str | None:
+                return _compile(compiler, *wanted[name], targets[name])
+
+            with ThreadPoolExecutor(os.cpu_count()) as pool:
+                problems = dict(zip(wanted, pool.map(compiled, wanted), strict=True))
+            for name in PORTABLE:
+                if problems[name] is not None:
+                    raise BuildError(f"{shlex.join(compiler)} failed: {problems[name]}")
+            built = {name: targets[name] for name in wanted if problems[name] is None}
             digests = [f"{sources_digest()}  sources"]
             digests += [f"{file_digest(path)}  {path.name}" for path in built.values()]
             stamp = Path(folder) / STAMP
