@@ -74,7 +74,7 @@ def load_run(
     *,
     seed: int | None = None,
     dataset: str | None = None,
-    data_root: Path | None = None,
+    data_root: str | os.PathLike[str] | None = None,
 ) -> LoadedRun:
     """Build method and data of a finished run again, with the weights that were tested.
 
@@ -101,8 +101,9 @@ def load_run(
     # Of what is stored, so that a setting which a later version adds changes nothing.
     fingerprint = fingerprint_of({**content, "seeds": seed, "dataset": result.dataset})
     named = {"columns": specification.columns} if specification.columns else {}
+    root = None if data_root is None else Path(data_root)
     split: Split = specification.task.load(
-        dataset or specification.dataset, specification.protocol, seed, data_root, **named
+        dataset or specification.dataset, specification.protocol, seed, root, **named
     )
     _check_data(folder, split, result)
     # Only the global generator of the caller must not notice.
