@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
+import inspect
 import json
+import os
 import resource
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import yaml
 
+from graphcl.app.catalogue import load_class, method_table, task_table
+from graphcl.app.folder import RunFolder
+from graphcl.app.settings import specify
+
 SMOKE = ["--set", "epochs=2", "--set", "evaluate_every=1"]
+
+
+def load_method(name):
+    return load_class("method", name, method_table())
 
 
 def refused(outcome, *words):
@@ -52,7 +63,6 @@ def test_run_writes_the_documented_result(command, tiny_graph, tmp_path):
 def test_every_shipped_config_is_valid():
     from pathlib import Path
 
-    from graphcl.app.settings import specify
     from graphcl.resources import configs_folder
 
     files = sorted(Path(configs_folder()).rglob("*.yaml"))
@@ -66,8 +76,6 @@ def test_every_shipped_config_is_valid():
 
 
 def test_a_found_config_gives_settings_and_a_named_one_everything(command, tmp_path):
-    from graphcl.app.settings import specify
-
     found = specify("grace", "citeseer", overrides=["epochs=1"])
     assert (found.settings.dimension, found.settings.epochs, found.seeds) == (256, 1, (0,))
     named = specify("grace", "citeseer", config=found.settings_file, seeds=None)
@@ -285,7 +293,72 @@ def test_an_interrupt_says_how_to_go_on(command, tiny_graph, tmp_path, monkeypat
     monkeypatch.setattr(Trainer, "fit", interrupted)
     code, _, text = command("run", "grace", tiny_graph, "--out", tmp_path / "run")
     assert code == 130
-    assert "--resume" in text
+    assert text == "stopped; the same command with --resume continues it\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "calls", "said"),
+    [
+        (["tune", "grace", "cora"], "graphcl.app.tuning.tune", "the same command continues it"),
+        (["report", "somewhere"], "graphcl.report.write_report", "stopped"),
+        (["export", "somewhere"], "graphcl.app.serving.print_export", "stopped"),
+        (["list"], "graphcl.app.tables.print_listing", "stopped"),
+    ],
+)
+def test_only_what_goes_on_says_so_when_it_is_stopped(command, monkeypatch, arguments, calls, said):
+    def interrupted(*arguments, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("graphcl.app.tables.print_comparison", lambda *arguments: None)
+    monkeypatch.setattr(calls, interrupted)
+    code, _, text = command(*arguments)
+    assert code == 130
+    assert text == (said if said == "stopped" else f"stopped; {said}") + "\n"
+
+
+@pytest.mark.parametrize("out", ["", " "])
+@pytest.mark.parametrize(
+    "arguments",
+    [["run", "grace", "nowhere", "--out"], ["tune", "grace", "nowhere", "--out"],
+     ["report", "somewhere", "-o"], ["export", "somewhere", "--out"]],
+    ids=lambda arguments: arguments[0],
+)  # fmt: skip
+def test_an_empty_output_path_is_refused(command, tmp_path, monkeypatch, arguments, out):
+    monkeypatch.chdir(tmp_path)
+    refused(
+        command(*arguments, out),
+        "--out",
+        f"must be a path, '.' for the current folder (got {out!r})",
+    )
+    assert not any(tmp_path.iterdir())
+
+
+def test_no_other_command_has_an_output_path():
+    from graphcl.app.main import app, data_app
+
+    commands = [each.callback for each in app.registered_commands + data_app.registered_commands]
+    writing = {each.__name__ for each in commands if "out" in inspect.signature(each).parameters}
+    assert writing == {"run", "tune", "report", "export"}
+
+
+def test_a_reader_that_has_seen_enough_ends_the_command_quietly():
+    call = [sys.executable, "-m", "graphcl", "list"]
+    with subprocess.Popen(call, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        process.stdout.close()
+        text = process.stderr.read()
+    assert process.returncode == 141
+    assert text == b""
+
+
+def test_plain_output_to_a_closed_pipe_is_as_quiet(command, monkeypatch):
+    reads, writes = os.pipe()
+    os.close(reads)
+    with os.fdopen(writes, "w") as closed:
+        monkeypatch.setattr(sys, "stdout", closed)
+        monkeypatch.setattr("graphcl.app.tables.print_listing", lambda kind: print("x" * 100_000))
+        code, _, text = command("list")
+        monkeypatch.undo()
+    assert (code, text) == (141, "")
 
 
 def test_a_mistake_in_the_model_keeps_a_folder_that_was_there(command, tiny_log, tmp_path):
@@ -340,6 +413,58 @@ def test_columns_of_ones_own_table_are_named(command, own_table, tmp_path):
     assert yaml.safe_load((out / "config.yaml").read_text())["columns"]["time"] == "when"
     code, _, text = command("run", "sasrec", own_table, *NAMED, *SMOKE, "--out", out, "--resume")
     assert code == 0, text
+
+
+def test_the_config_of_a_run_with_columns_starts_another(command, own_table, tmp_path):
+    first, again = tmp_path / "first", tmp_path / "again"
+    assert command("run", "sasrec", own_table, *NAMED, *SMOKE, "--out", first)[0] == 0
+    config = first / "config.yaml"
+    code, _, text = command("run", "sasrec", own_table, "--config", config, "--out", again)
+    assert code == 0, text
+    assert (again / "config.yaml").read_text() == config.read_text()
+    turned = {"user": "what", "item": "who", "time": None}
+    given = specify("sasrec", str(own_table), config=config, columns=turned)
+    assert given.columns == {"user": "what", "item": "who"}
+
+
+def test_a_study_of_a_table_with_named_columns(command, own_table, tmp_path):
+    out = tmp_path / "study"
+    tune = ["tune", "itemknn", own_table, "--task", "next-item", "--trials", 2, "--out", out]
+    refused(command(*tune), "neither a user nor an item column")
+    code, _, text = command(*tune, *NAMED)
+    assert code == 0, text
+    columns = {"user": "who", "item": "what", "time": "when"}
+    for config in (out / "best.yaml", out / "best" / "config.yaml"):
+        assert yaml.safe_load(config.read_text())["columns"] == columns
+    call = ["run", "itemknn", own_table, "--config", out / "best.yaml", "--out", tmp_path / "run"]
+    code, _, text = command(*call)
+    assert code == 0, text
+    measured = [
+        json.loads((run / "result.json").read_text())["metrics"]
+        for run in (out / "best", tmp_path / "run")
+    ]
+    assert measured[0] == measured[1]
+    # Another reading of the table is another study.
+    other = ["--user-col", "who", "--item-col", "what", "--time-col", "who"]
+    refused(command(*tune, *other), "line")
+    refused(command(*tune, *NAMED[:4]), "columns.time")
+
+
+@pytest.mark.parametrize("task", task_table())
+def test_every_config_that_a_run_writes_starts_the_same_run(task, tiny_data, tmp_path):
+    dataset = str(tiny_data[task])
+    serving = [name for name in method_table() if task in load_method(name).tasks]
+    assert serving
+    for method in serving:
+        specification = specify(method, dataset, task=task, seeds=2)
+        if specification.task.reads_tables:
+            specification = replace(specification, columns={"user": "a", "item": "b"})
+        folder = RunFolder(tmp_path / method)
+        folder.path.mkdir()
+        folder.open(specification.as_dict(), resume=False)
+        again = specify(method, dataset, config=folder.config)
+        assert again.as_dict() == specification.as_dict()
+        assert again.settings == specification.settings
 
 
 def test_mistakes_in_naming_columns(command, own_table, tiny_graph, tmp_path):
