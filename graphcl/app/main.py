@@ -137,7 +137,8 @@ def tune(
         list[str] | None,
         typer.Option(
             metavar="KEY[=LOW..HIGH|=[A, B]]",
-            help="Search these settings only. Repeatable. Default: all with a range but epochs.",
+            help="Search these settings only, inside these limits. Repeatable. "
+            "Default: all with a range but epochs.",
         ),
     ] = None,
     trials: Annotated[
@@ -218,7 +219,7 @@ def report(
     ),
     storage: Annotated[
         str | None,
-        typer.Option(help="URL, with its password, of the database that holds the studies."),
+        typer.Option(help="URL of the database, where a server keeps the studies."),
     ] = None,
 ) -> None:
     """Compare runs in one table and write one self-contained HTML page."""

@@ -50,8 +50,7 @@ def write_report(folders: Sequence[Path], output: Path, storage: str | None = No
 
     A study (a folder that `graphcl tune` wrote) brings its trials, and the run of its chosen
     settings where that was tested. An existing report is replaced only once the new one is
-    complete. `storage` is the URL of the database of studies that are kept in one, where it takes
-    a password.
+    complete. `storage` is the URL of the database of those studies that a server keeps.
 
     Raises:
         ConfigError: no folder was given, or plotly is not installed.

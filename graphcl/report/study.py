@@ -1,7 +1,8 @@
 """Read what `graphcl tune` wrote: the trials of a study, from a copy of its storage.
 
 A study may be in use while it is read, and reading must not change it; so its file is copied
-first, and the copy is opened. A study in the database of a server is read where it is.
+first, and the copy is opened. A study in the database of a server is read where it is, if its
+URL is given.
 `study.yaml` says which study of which storage a folder belongs to; a folder without it is asked
 for `study.db` or a journal.
 """
@@ -98,13 +99,13 @@ def read_studies(folders: Sequence[Path], storage: str | None = None) -> list[St
 
     Args:
         folders: of `graphcl tune`.
-        storage: URL of the database of those studies that are kept in one, where it takes a
-            password, which is written nowhere.
+        storage: URL of the database of those studies that a server keeps.
 
     Raises:
         DataError: a storage, a `study.yaml` or a `best.yaml` is damaged, or no study of Optuna.
-        MissingDataError: a storage is not there, cannot be reached, or lacks the study.
-        ConfigError: optuna is not installed.
+        MissingDataError: a storage is not there or not given, or lacks the study.
+        OutputError: the database cannot be reached.
+        ConfigError: optuna or the driver of the database is not installed.
     """
     unique = {Path(folder).resolve(): Path(folder) for folder in folders}
     return [
@@ -164,18 +165,20 @@ def _read_server(
 ) -> list[Study]:
     from graphcl.app.passwords import without_password
 
-    fits = storage is not None and without_password(storage) == record.storage
-    url = storage if storage is not None and fits else record.storage
+    if storage is None:
+        # A folder may come from anywhere, and must not choose whom this machine connects to.
+        raise MissingDataError(
+            f"the study '{record.study}' of '{folder}' is kept in the database "
+            f"'{record.storage}'; report takes its URL, password included, with --storage"
+        )
     try:
-        return _studies(folder, url, metric, record.study, record.storage)
-    except MissingDataError:
+        return _studies(folder, storage, metric, record.study, without_password(storage))
+    except GraphclError:
         raise
     except Exception as error:
+        shown = without_password(storage)
         reason = without_password(" ".join(str(error).split()))
-        hint = "" if fits else "; report takes its URL, password included, with --storage"
-        raise MissingDataError(
-            f"the study '{record.study}' of '{folder}' cannot be read: {reason}{hint}"
-        ) from None
+        raise DataError(f"'{shown}' holds no readable Optuna study: {reason}") from None
 
 
 def _studies(folder: Path, url: str, metric: str, name: str | None, shown: str) -> list[Study]:

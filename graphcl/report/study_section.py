@@ -35,10 +35,10 @@ def _sentences(study: Study) -> list[str]:
         return [counted]
     text = f"Best: trial {best.number}, validation {study.metric} {best.value:.4f}."
     if baseline is not None and baseline.finite:
-        ended = " when it was pruned" if baseline.pruned else ""
+        when = " when it was pruned" if baseline.pruned else ""
         text += (
             f" The settings that the search started from (★, trial {baseline.number}) "
-            f"had {baseline.value:.4f}{ended}."
+            f"had {baseline.value:.4f}{when}."
         )
     read = "The test split was not read while searching"
     tested = (study.folder / "best" / "result.json").exists()

@@ -91,7 +91,7 @@ def test_a_mistaken_argument_is_told_without_it(command, tiny_log, tmp_path):
     for arguments in (
         ["tune", "bpr", "log.csv", "mysql://anna:secret@host/x"],
         ["tune", "bpr", tiny_log, "--out", tmp_path, "--storage", "mysqx://anna:secret@host/x"],
-        ["run", "bpr", "x", "--seeds", "mysql://host/x?passwd=secret"],
+        ["run", "bpr", "x", "mysql://host/x?passwd=secret"],
     ):
         code, printed, error = command(*arguments)
         assert code == 2

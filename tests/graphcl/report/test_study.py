@@ -9,7 +9,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from graphcl.errors import DataError, MissingDataError, OutputError
+from graphcl.errors import DataError, MissingDataError
 from graphcl.report import read_runs, read_studies
 from graphcl.report.charts import Charts
 from graphcl.report.study import Range, Study, Trial
@@ -132,7 +132,7 @@ def test_a_study_that_is_not_where_the_record_says(make_study, storage, words):
     assert "\n" not in str(error.value)
 
 
-def test_the_password_of_a_study_is_given_to_the_report(make_study, monkeypatch):
+def test_a_study_of_a_server_is_read_where_the_report_is_told(make_study, monkeypatch):
     folder = make_study("a", trials=2)
     record(folder, "postgresql://anna@host/tune")
     url, opened = "postgresql://anna:secret@host/tune", []
@@ -140,16 +140,20 @@ def test_the_password_of_a_study_is_given_to_the_report(make_study, monkeypatch)
     def open_storage(storage, heartbeat):
         opened.append(storage)
         if storage != url:
-            raise OutputError(f"no password supplied for {url}")
+            raise ValueError(f"no driver for {storage}")
         return optuna.storages.RDBStorage(f"sqlite:///{folder / 'study.db'}")
 
     monkeypatch.setattr("graphcl.app.study.open_storage", open_storage)
+    with pytest.raises(MissingDataError, match=r"'postgresql://anna@host/tune'.*--storage"):
+        read_studies([folder])
+    assert not opened, "a folder must not choose whom to connect to"
     assert [study.name for study in read_studies([folder], url)] == ["a"]
-    assert opened == [url]
-    for other in (None, "postgresql://host/another"):
-        with pytest.raises(MissingDataError, match="--storage") as error:
-            read_studies([folder], other)
-        assert "secret" not in str(error.value)
+    with pytest.raises(DataError, match="no readable Optuna study") as error:
+        read_studies([folder], "mysql://anna:secret@host/tune")
+    assert "secret" not in str(error.value)
+    record(folder, "postgresql://anna@host/tune", "b")
+    with pytest.raises(MissingDataError, match="no study 'b' in 'postgresql://anna@host/tune'"):
+        read_studies([folder], url)
 
 
 @pytest.mark.parametrize("lost", [-math.inf, math.inf])
