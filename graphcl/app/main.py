@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
+from graphcl.app.passwords import without_password
 from graphcl.errors import GraphclError
 
 app = typer.Typer(
@@ -153,7 +154,8 @@ def tune(
         list[str] | None,
         typer.Option(
             metavar="KEY[=LOW..HIGH|=[A, B]]",
-            help="Search these settings only. Repeatable. Default: all with a range but epochs.",
+            help="Search these settings only, inside these limits. Repeatable. "
+            "Default: all with a range but epochs.",
         ),
     ] = None,
     trials: Annotated[
@@ -235,6 +237,10 @@ def report(
         list[Path], typer.Argument(help="Run folders, and OUT folders of `graphcl tune`.")
     ],
     out: Annotated[Path, _out("The page to write.", "-o")] = Path("report.html"),
+    storage: Annotated[
+        str | None,
+        typer.Option(help="URL of the database, where a server keeps the studies."),
+    ] = None,
 ) -> None:
     """Compare runs in one table and write one self-contained HTML page."""
     from rich.console import Console
@@ -244,7 +250,7 @@ def report(
 
     console = Console()
     print_comparison(console, runs)
-    console.print(f"report: {write_report(runs, out)}", highlight=False)
+    console.print(f"report: {write_report(runs, out, storage)}", highlight=False)
 
 
 @app.command()
@@ -363,6 +369,10 @@ def main() -> None:
     signal.signal(signal.SIGTERM, _interrupt)
     debug = "--debug" in sys.argv[1:]
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
+    # Services that are told of a run look here for its command.
+    sys.argv[1:] = [without_password(argument) for argument in sys.argv[1:]]
+    if not _is_first() and not {"run", "tune"} & set(arguments[:1]):
+        sys.exit(0)  # nothing is gained by doing it twice
     try:
         code = app(arguments, standalone_mode=False)
         if sys.stdout is not None:  # as it is where it was closed before the start
@@ -373,6 +383,8 @@ def main() -> None:
     except (GraphclError, _UsageError, OSError) as error:
         if isinstance(error, BrokenPipeError) and _output_is_closed():
             sys.exit(PIPE_CLOSED)
+        if isinstance(error, _UsageError) and not _is_first():
+            sys.exit(0)  # the first says it; torchrun would end it early if this one failed
         if debug:
             raise
         typer.secho(f"error: {_sentence(error)}", err=True, fg="red")
@@ -381,6 +393,11 @@ def main() -> None:
         by = CONTINUED_BY.get(next(iter(arguments), ""))
         typer.secho(f"stopped; {by} continues it" if by else "stopped", err=True)
     sys.exit(code)
+
+
+def _is_first() -> bool:
+    """Whether no other process of `torchrun` speaks for this one."""
+    return os.environ.get("RANK", "0") == "0"
 
 
 def _warn(sentence: str) -> None:
@@ -404,9 +421,9 @@ def _interrupt(number: int, frame: object) -> None:
 
 def _sentence(error: Exception) -> str:
     if isinstance(error, GraphclError):
-        return str(error)
+        return without_password(str(error))
     if isinstance(error, OSError):
         where = "" if error.filename is None else f": '{error.filename}'"
         return f"{error.strerror or error}{where}"
     text: str = error.format_message()  # type: ignore[attr-defined]
-    return " ".join(text.split())
+    return without_password(" ".join(text.split()))
