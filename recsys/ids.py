@@ -123,12 +123,14 @@ def _positions(ids: np.ndarray, wanted: Sequence[Any]) -> np.ndarray:
 def _whole_number(value: Any) -> int | None:
     if isinstance(value, bool):
         return None
+    if isinstance(value, str):
+        value = value.strip()  # as the readers do, of more marks than `int`
     try:
         number = int(value)
     except (TypeError, ValueError, OverflowError):
         return None
     if isinstance(value, str):
-        return number if str(number) == value.strip() else None
+        return number if str(number) == value else None
     return number if number == value else None
 
 

@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+LONGEST_SHOWN = 80
+"""Letters of a history in a message."""
+
+
 def print_export(
     run: Path, out: Path | None, *, formats: Sequence[str], index: bool | None, **options: Any
 ) -> None:
@@ -94,7 +98,7 @@ def _split(history: str) -> list[str]:
         raise ConfigError(
             "--history must be one line of items with commas between them, where an item that "
             'holds a comma or begins with a quotation mark is quoted as in CSV: "..." with "" '
-            f"for each inside (got {history!r}: {error})"
+            f"for each inside (got {history[:LONGEST_SHOWN]!r}: {error})"
         ) from None
     return [field.strip() for field in fields if field.strip()]
 
