@@ -188,7 +188,11 @@ def test_titles(tmp_path: Path) -> None:
             r"user id in line 3 .* must not hold a line break.*got 'ann,4\\nbob,6\\neve'",
         ),
         ("a.csv", 'user,item,title\n1,2,"a\nb"\n1,,c\n', "item id is missing in line 4"),
-        ("a.csv", "user,item,time\n1,2,2020-01-01\n1,2,9999-12-31\n", "years 1678 to 2261"),
+        (
+            "a.csv",
+            "user,item,time\n1,2,2020-01-01\n1,2,9999-12-31\n",
+            "years 1678 to 2261|must be a finite",
+        ),
         ("a.csv", "user,item,rating\n1,2,1e39\n", r"fit into float32 \(got 1e\+39\)"),
     ],
 )
