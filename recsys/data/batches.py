@@ -97,8 +97,8 @@ class SequenceBatches:
         total = int(windows.sum())
         if total == 0:
             raise DataError(
-                f"'{interactions.name}' has no user with two interactions; "
-                "a sequence method needs at least one"
+                f"'{interactions.name}' has no user with two interactions to train on, beside "
+                "what is held out; a sequence method needs at least one"
             )
         numbers = torch.arange(interactions.num_users, device=interactions.device)
         self.users = numbers.repeat_interleave(windows, output_size=total)

@@ -81,7 +81,7 @@ def test_sequence_batches_refuse_what_cannot_work() -> None:
     with pytest.raises(ArgumentError, match="batch_size"):
         SequenceBatches(log(), 4, 0, PADDING)
     single = Interactions.from_indices(torch.arange(3), torch.arange(3))
-    with pytest.raises(DataError, match="no user with two interactions"):
+    with pytest.raises(DataError, match="no user with two interactions to train on, beside what"):
         SequenceBatches(single, 4, 2, PADDING)
 
 
