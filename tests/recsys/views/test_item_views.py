@@ -167,6 +167,16 @@ def test_co_occurring_items_are_those_of_the_formula():
         assert item not in found
 
 
+@pytest.mark.parametrize("dtype", [torch.int32, torch.int64])
+def test_co_occurrence_leaves_the_histories_in_their_order(dtype):
+    """scipy adds repetitions up in the memory it is given."""
+    flat = torch.tensor([5, 1, 5, 3, 0, 2, 1], dtype=dtype)
+    offsets = torch.tensor([0, 4, 7], dtype=dtype)
+    co_occurring_items(flat, offsets, 6, 2)
+    assert flat.tolist() == [5, 1, 5, 3, 0, 2, 1]
+    assert offsets.tolist() == [0, 4, 7]
+
+
 def test_nearest_rows_are_those_of_a_full_sort_and_spare_the_own_group():
     embedding = torch.randn(30, 5, generator=seeded())
     groups = torch.arange(30) % 7
