@@ -118,6 +118,15 @@ def test_insert_keeps_the_latest_items_of_what_grows_too_long():
         InsertItems(1.0, table, max_length=3)(items, torch.tensor([5]))
 
 
+def test_insert_is_no_wider_than_its_longest_result():
+    table = torch.full((10, 1), 9)
+    insert = InsertItems(0.5, table, max_length=200)
+    seen, lengths = insert(torch.zeros(2, 6, dtype=torch.long), torch.tensor([6, 3]))
+    assert lengths.tolist() == [9, 4]
+    assert seen.shape == (2, 9)
+    assert insert(seen[:0], lengths[:0])[0].shape == (0, 9)
+
+
 def test_one_of_uses_every_view_and_pairs_differ():
     marks = [MaskItems(1.0, 50 + number) for number in range(3)]
     items = torch.zeros(3000, 4, dtype=torch.long)
