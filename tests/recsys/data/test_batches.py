@@ -104,6 +104,19 @@ def test_triples_cover_every_pair_once_with_a_free_item() -> None:
             assert 0 <= item < 6
 
 
+def test_negatives_among_what_somebody_took() -> None:
+    users = torch.tensor([0, 0, 1, 1, 2])
+    items = torch.tensor([1, 7, 4, 7, 1])
+    data = Interactions.from_indices(users, items, num_items=9)
+    free = {0: {4}, 1: {1}, 2: {4, 7}}
+    batches, seen = TripleBatches(data, 2, among_taken=True), {0: set(), 1: set(), 2: set()}
+    for seed in range(20):
+        for batch in batches.epoch(generator(seed)):
+            for user, item in zip(batch.users.tolist(), batch.negatives.tolist(), strict=True):
+                seen[user].add(item)
+    assert seen == free
+
+
 def test_triple_epochs_follow_the_generator() -> None:
     batches = TripleBatches(log(), 1000)
     one, same = (next(iter(batches.epoch(generator(2)))) for _ in range(2))
