@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from graphcl.errors import GraphclError
+from graphcl.memory import memory_errors
 
 app = typer.Typer(
     help="Contrastive learning on graphs and for recommendation.",
@@ -340,7 +341,8 @@ def main() -> None:
     debug = "--debug" in sys.argv[1:]
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
     try:
-        code = app(arguments, standalone_mode=False)
+        with memory_errors():
+            code = app(arguments, standalone_mode=False)
     except (GraphclError, _UsageError, OSError) as error:
         if debug:
             raise
