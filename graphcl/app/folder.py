@@ -158,7 +158,8 @@ class RunFolder:
                 json.loads(path.read_text(encoding="utf-8"))
             ).model_dump()
         except ValidationError as error:
-            if any(detail["type"] in ("missing", "model_type") for detail in error.errors()):
+            places = [(each["type"], len(each["loc"])) for each in error.errors()]
+            if ("missing", 1) in places or ("model_type", 0) in places:
                 return None
             detail = error.errors()[0]
             key = ".".join(str(part) for part in detail["loc"])
