@@ -324,6 +324,8 @@ def _check_columns(columns: Mapping[str, str], names: list[str], path: Path) -> 
     for kind in ("user", "item"):
         if kind not in columns:
             raise DataError(f"columns must name the {kind} column (got {dict(columns)})")
+    if columns["user"] == columns["item"]:
+        raise DataError(f"the user and the item need a column each (got '{columns['user']}' twice)")
     return dict(columns)
 
 

@@ -181,6 +181,19 @@ def test_titles(tmp_path: Path) -> None:
         ("a.csv", b"user,item\n\xff\xfe,1\n", "must be UTF-8 text"),
         ("a.csv", b"user,item\n\x00,1\n", "got a NUL byte at offset 10"),
         ("a.txt", b"1 2 \xff\n", "must be UTF-8 text"),
+        # What stands between two quotes is one field, and rows would be lost in it.
+        (
+            "a.csv",
+            'user,item\n1,2\n"ann,4\nbob,6\neve",8\n',
+            r"user id in line 3 .* must not hold a line break.*got 'ann,4\\nbob,6\\neve'",
+        ),
+        ("a.csv", 'user,item,title\n1,2,"a\nb"\n1,,c\n', "item id is missing in line 4"),
+        (
+            "a.csv",
+            "user,item,time\n1,2,2020-01-01\n1,2,9999-12-31\n",
+            "years 1678 to 2261|must be a finite",
+        ),
+        ("a.csv", "user,item,rating\n1,2,1e39\n", r"fit into float32 \(got 1e\+39\)"),
     ],
 )
 def test_dirt_is_refused(tmp_path: Path, name: str, content: str | bytes, message: str) -> None:
@@ -209,6 +222,8 @@ def test_named_columns_are_checked(tmp_path: Path) -> None:
         read_table(path, {"user": "whom", "item": "what"})
     with pytest.raises(DataError, match="columns must name the item column"):
         read_table(path, {"user": "who"})
+    with pytest.raises(DataError, match="need a column each"):
+        read_table(path, {"user": "who", "item": "who"})
     with pytest.raises(DataError, match="columns must map user, item, rating, time"):
         read_table(path, {"user": "who", "item": "what", "colour": "what"})
 
