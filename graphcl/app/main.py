@@ -12,6 +12,7 @@ import typer
 
 from graphcl.app.passwords import without_password
 from graphcl.errors import GraphclError
+from graphcl.memory import memory_errors
 
 app = typer.Typer(
     help="Contrastive learning on graphs and for recommendation.",
@@ -374,7 +375,8 @@ def main() -> None:
     if not _is_first() and not {"run", "tune"} & set(arguments[:1]):
         sys.exit(0)  # nothing is gained by doing it twice
     try:
-        code = app(arguments, standalone_mode=False)
+        with memory_errors():
+            code = app(arguments, standalone_mode=False)
         if sys.stdout is not None:  # as it is where it was closed before the start
             sys.stdout.flush()
     except SystemExit as stop:

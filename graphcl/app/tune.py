@@ -49,10 +49,17 @@ from graphcl.app.study_record import (
 from graphcl.app.tracking import Tracking, tracked_run
 from graphcl.atomic import write_text
 from graphcl.config import configure, dump_yaml
-from graphcl.errors import ArgumentError, ConfigError, NonFiniteError, OutputError
+from graphcl.errors import (
+    ArgumentError,
+    ConfigError,
+    NonFiniteError,
+    OutputError,
+    TooLargeError,
+)
 from graphcl.evaluate.contract import Sealed, Split, Task
+from graphcl.memory import memory_errors
 from graphcl.methods.contract import Method
-from graphcl.train.checkpoint import CheckpointFolder
+from graphcl.train.folder import CheckpointFolder
 from graphcl.train.log import RunLog
 from graphcl.train.loop import Trainer
 from graphcl.train.seeds import seed_everything
@@ -287,13 +294,14 @@ class Tuner:
         total = 0.0
         try:
             settings = self._configured(suggested)
-            for position, seed in enumerate(self.specification.seeds):
-                total += self._train(trial, settings, seed, position, total)
+            with memory_errors():
+                for position, seed in enumerate(self.specification.seeds):
+                    total += self._train(trial, settings, seed, position, total)
         except NonFiniteError as error:
             # A result of these settings like any other, so it is not tried again.
             trial.set_user_attr(REASON, str(error))
             raise optuna.TrialPruned("diverged") from None
-        except (ConfigError, ArgumentError) as error:
+        except (ConfigError, ArgumentError, TooLargeError) as error:
             trial.set_user_attr(REASON, str(error))
             raise optuna.TrialPruned(f"not possible ({error})") from None
         value = total / len(self.specification.seeds)
