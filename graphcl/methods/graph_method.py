@@ -169,6 +169,11 @@ class TwoViewMethod(GraphMethod):
         """For either view, the probability with which it lacks an edge: one for all, or (E,)."""
         raise NotImplementedError(f"{type(self).__name__} does not define drop_probability()")
 
+    def both_directions(self) -> tuple[bool, bool]:
+        """For either view, whether every edge in it is there in both directions."""
+        together = self.undirected and not getattr(self.config, "directed_views", False)
+        return together, together
+
     def loss(self, batch: Any, generator: torch.Generator) -> dict[str, Tensor]:
         """The comparison of two fresh views of the whole graph, or of a batch."""
         first, second = self.draw_views(batch, generator)

@@ -99,6 +99,11 @@ class TwoView(TwoViewMethod):
     def __init__(self, config: TwoViewConfig, data: Any) -> None:
         super().__init__(config, data)
         self.views = [build_views(config.view_1), build_views(config.view_2)]
+        first, second = (
+            self.undirected and all(getattr(part, "keep_undirected", True) for part in view)
+            for view in self.views
+        )
+        self._both_directions = first, second
         self.scaled = scale_features(data.x) if config.normalise_features else data.x
         start = Data(x=self.scaled, edge_index=data.edge_index, num_nodes=data.num_nodes)
         if any("Community" in type(part).__name__ for view in self.views for part in view):
@@ -110,7 +115,9 @@ class TwoView(TwoViewMethod):
                 "views that start from another form of the whole graph (a diffusion, nearest "
                 f"neighbours, a low rank) take no batches (got batch_size={config.batch_size})"
             )
-        self.start_matrices = [self._matrix_of_view(begun) for begun in self.starts]
+        self.start_matrices = [
+            self._matrix_of_view(begun, self.undirected) for begun in self.starts
+        ]
         self.encoder = build_encoder(config.encoder, data.num_features)
         width = self.encoder.out_features
         self.head = (
@@ -150,6 +157,10 @@ class TwoView(TwoViewMethod):
         )
         return first, second
 
+    def both_directions(self) -> tuple[bool, bool]:
+        """Not where a part drops each direction of an edge by itself."""
+        return self._both_directions
+
     def compare(self, z1: Tensor, z2: Tensor, views: tuple[View, View]) -> dict[str, Tensor]:
         """The loss of both projections."""
         h1, h2 = self.head(z1), self.head(z2)
@@ -171,18 +182,20 @@ class TwoView(TwoViewMethod):
         same = view.edge_index is self.starts[number].edge_index
         return View(
             self.features if view.x is self.scaled else prepare_features(view.x, scale=False),
-            self.start_matrices[number] if same else self._matrix_of_view(view),
+            self.start_matrices[number]
+            if same
+            else self._matrix_of_view(view, self._both_directions[number]),
             view.edge_index,
             view.get("n_id"),
         )
 
-    def _matrix_of_view(self, view: Data) -> Any:
+    def _matrix_of_view(self, view: Data, undirected: bool) -> Any:
         if "low_rank" in view:
             return view.low_rank
         # Weights come from a diffusion or from nearest neighbours, which need not go both ways;
         # nor need the edges of a batch.
         weight = view.get("edge_weight")
-        undirected = self.undirected and weight is None and view.get("n_id") is None
+        undirected = undirected and weight is None and view.get("n_id") is None
         return gcn_matrix(view.edge_index, view.num_nodes, weight, undirected=undirected)
 
 

@@ -202,6 +202,22 @@ def test_the_diagnostic_is_a_bound_on_the_worst_view() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("host", "settings"),
+    [
+        ("gca", {"directed_views": True}),
+        ("two-view", {"view_1": {"DropEdges": {"rate": 0.3, "keep_undirected": False}}}),
+    ],
+)
+def test_pot_bounds_directions_apart_where_its_host_draws_them_apart(
+    host: str, settings: dict[str, Any]
+) -> None:
+    model = build(POT, host=host, host_settings=settings, bound="interval")
+    assert not model.host.both_directions()[0]
+    assert not model.bounds[0].whole.symmetric
+    assert model.host.both_directions()[1] == model.bounds[1].whole.symmetric == (host != "gca")
+
+
 # ---------------------------------------------------------------------- PamC
 
 
@@ -291,6 +307,18 @@ def test_every_view_can_be_named(view: str) -> None:
     torch.testing.assert_close(one, other)
     one.backward()
     assert all(parameter.grad is not None for parameter in model.parameters())
+
+
+@pytest.mark.parametrize("view", ["DropEdges", "DropEdgesByCentrality", "DropEdgesByCommunity"])
+def test_directions_dropped_apart_make_a_directed_matrix(view: str) -> None:
+    """Forward and backward product: the matrix that `GCNConv` would use, and its transpose."""
+    model = build(TwoView, view_1={view: {"rate": 0.5, "keep_undirected": False}})
+    drawn, other = model.draw_views(model.data, seeded())
+    wanted = gcn_matrix(drawn.edge_index, 14).to_dense()
+    assert not torch.equal(wanted != 0, wanted.T != 0)
+    torch.testing.assert_close(drawn.matrix.to_dense(), wanted)
+    torch.testing.assert_close(drawn.matrix.T.to_dense(), wanted.T)
+    assert other.matrix.symmetric
 
 
 def test_parts_that_draw_nothing_are_applied_once(monkeypatch: pytest.MonkeyPatch) -> None:
