@@ -13,10 +13,11 @@ so that an ablation over views or losses is a matter of settings:
 Views are applied in the order in which they stand; `graphcl list views` and `graphcl show NAME`
 tell their settings, and a bare value is the first one, mostly the rate. The parts at the front
 of a view that draw nothing (a diffusion, nearest neighbours) are applied once and kept;
-communities are detected once. The loss is one of two views (N, d) of the same nodes, or of any
-number of views, or `MetaNodeInfoNCE`, for which k-means finds `clusters` groups of nodes before
-each epoch. A loss that goes one way only (`Bootstrap`) predicts view 2 from view 1. Embeddings
-are the encoder's output on the whole graph, before the projection head g.
+communities are detected once, on the whole graph, as the parts that use them say. The loss is
+one of two views (N, d) of the same nodes, or of any number of views, or `MetaNodeInfoNCE`, for
+which k-means finds `clusters` groups of nodes before each epoch. A loss that goes one way only
+(`Bootstrap`) predicts view 2 from view 1. Embeddings are the encoder's output on the whole graph,
+before the projection head g.
 
 Cost per epoch: two views and encodings, and the loss; with the losses on the contrast engine
 16 N^2 d operations in O(N d) memory.
@@ -30,7 +31,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, cast
 
 import torch
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 from torch import Tensor, nn
 from torch_geometric.data import Data
 
@@ -78,6 +79,11 @@ class TwoViewConfig(BatchedConfig):
         build_views(spelled)
         return spelled
 
+    @model_validator(mode="after")
+    def _communities_agree(self) -> TwoViewConfig:
+        detection([build_views(self.view_1), build_views(self.view_2)])
+        return self
+
     @field_validator("encoder")
     @classmethod
     def _encoder_is_possible(cls, spelled: Spelled) -> Spelled:
@@ -106,9 +112,8 @@ class TwoView(TwoViewMethod):
         self._both_directions = first, second
         self.scaled = scale_features(data.x) if config.normalise_features else data.x
         start = Data(x=self.scaled, edge_index=data.edge_index, num_nodes=data.num_nodes)
-        if any("Community" in type(part).__name__ for view in self.views for part in view):
-            start = AddCommunities()(start)
-        self.start = start
+        communities = detection(self.views)
+        self.start = start = start if communities is None else communities(start)
         self.starts = [apply_fixed_parts(start, view) for view in self.views]
         if config.batch_size and any(begun is not start for begun in self.starts):
             raise ConfigError(
@@ -207,15 +212,46 @@ def apply_fixed_parts(data: Data, view: list[Any]) -> Data:
     return data
 
 
+def detection(views: list[list[Any]]) -> AddCommunities | None:
+    """How communities are detected for all parts that read them; None where none does.
+
+    Raises:
+        ConfigError: two parts ask for different communities.
+    """
+    parts = (part for view in views for part in view if "Community" in type(part).__name__)
+    ways = {(part.method, part.resolution, part.seed) for part in parts}
+    if len(ways) > 1:
+        told = " and ".join(
+            f"{method}, {resolution:g}, {seed}" for method, resolution, seed in sorted(ways)
+        )
+        raise ConfigError(
+            "communities are detected once, so all parts of both views need the same method, "
+            f"resolution and seed (got {told})"
+        )
+    if not ways:
+        return None
+    method, resolution, seed = ways.pop()
+    return AddCommunities(method=method, resolution=resolution, seed=seed)
+
+
 def build_views(spelled: Spelled) -> list[Any]:
     """The transforms of one view, in their order.
 
     Raises:
-        ConfigError: a name or setting that is not possible.
+        ConfigError: a name or setting that is not possible, or a part that changes edges after
+            LowRankView has taken their place.
     """
-    return [
-        build("view", VIEWS, name, settings) for name, settings in spelled_out("a view", spelled)
-    ]
+    components = spelled_out("a view", spelled)
+    names = [name for name, _ in components]
+    after = names[names.index("LowRankView") + 1 :] if "LowRankView" in names else []
+    views = [build("view", VIEWS, name, settings) for name, settings in components]
+    for name in after:
+        if not name.startswith("MaskFeatures"):
+            raise ConfigError(
+                "LowRankView takes the place of the edges, so only features can be changed after "
+                f"it (got {name}); put {name} before it"
+            )
+    return views
 
 
 def build_encoder(spelled: Spelled, in_features: int) -> Any:

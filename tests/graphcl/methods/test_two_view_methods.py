@@ -17,6 +17,7 @@ from graphcl.diagnostics import node_compactness
 from graphcl.encoders import gcn_matrix
 from graphcl.encoders.gcn_bounds import edge_budget, matrix_bounds, score_bound
 from graphcl.errors import ArgumentError, ConfigError, UnknownNameError
+from graphcl.kernels.communities import detect_communities
 from graphcl.losses.unit_rows import unit_rows
 from graphcl.methods.gcool import GCooL, community_contrast, dense_aggregation
 from graphcl.methods.grace import GRACE
@@ -321,6 +322,25 @@ def test_directions_dropped_apart_make_a_directed_matrix(view: str) -> None:
     assert other.matrix.symmetric
 
 
+@pytest.mark.parametrize(
+    "view",
+    [
+        {"DropEdgesByCommunity": {"rate": 0.3, "method": "louvain", "resolution": 4.0}},
+        {"MaskFeaturesByCommunity": {"rate": 0.3, "method": "louvain", "resolution": 4.0}},
+    ],
+)
+@pytest.mark.parametrize("batch_size", [0, 6])
+def test_communities_are_those_that_the_parts_ask_for(
+    view: dict[str, Any], batch_size: int
+) -> None:
+    model = build(TwoView, view_1=view, batch_size=batch_size)
+    wanted = detect_communities(model.data.edge_index, 14, method="louvain", resolution=4.0)
+    assert wanted.max() > detect_communities(model.data.edge_index, 14).max()
+    assert torch.equal(model.start.community, wanted)
+    batch = next(iter(model.batches(seeded())))
+    assert torch.isfinite(model.loss(batch, seeded())["total"])
+
+
 def test_parts_that_draw_nothing_are_applied_once(monkeypatch: pytest.MonkeyPatch) -> None:
     from graphcl.views import DiffuseEdges
 
@@ -343,6 +363,18 @@ def test_parts_that_draw_nothing_are_applied_once(monkeypatch: pytest.MonkeyPatc
         ({"view_1": {"DropEdges": 1.2}}, r"rate must be a number in \[0, 1\], got 1\.2"),
         ({"view_1": "DropEdges"}, "needs 'rate'"),
         ({"view_1": {"DropEdges": {"rate": 0.2, "generator": 1}}}, "setting of the view"),
+        (
+            {"view_1": {"DropEdgesByCommunity": 0.2, "MaskFeaturesByCommunity": [0.1]}},
+            "not possible",
+        ),
+        (
+            {
+                "view_1": {"DropEdgesByCommunity": 0.2},
+                "view_2": {"DropEdgesByCommunity": {"rate": 0.2, "resolution": 2.0}},
+            },
+            r"got leiden, 1, 0 and leiden, 2, 0",
+        ),
+        ({"view_1": {"LowRankView": 2, "DropEdges": 0.2}}, "put DropEdges before it"),
         ({"loss": "InfoNCF"}, "did you mean 'InfoNCE'"),
         ({"loss": {"InfoNCE": {"temperature": -1}}}, "temperature must lie in"),
         ({"loss": {"InfoNCE": {}, "DHEL": {}}}, "takes one name"),
