@@ -134,7 +134,10 @@ class TwoView(TwoViewMethod):
     def epoch_start(self, epoch: int, generator: torch.Generator) -> None:
         """Groups of nodes, where the loss asks for some."""
         if isinstance(self.contrast, MetaNodeInfoNCE):
-            embedding = unit_rows(self.embed(self.data))
+            training = self.training
+            # As evaluation sees them: without dropout, and no step of the running statistics.
+            embedding = unit_rows(self.eval().embed(self.data))
+            self.train(training)
             self.assignment = kmeans(
                 embedding, self.config.clusters, generator=generator
             ).assignment
@@ -196,7 +199,8 @@ class TwoView(TwoViewMethod):
 
     def _matrix_of_view(self, view: Data, undirected: bool) -> Any:
         if "low_rank" in view:
-            return view.low_rank
+            # Its rows are sources; messages go to targets.
+            return view.low_rank if undirected else view.low_rank.T
         # Weights come from a diffusion or from nearest neighbours, which need not go both ways;
         # nor need the edges of a batch.
         weight = view.get("edge_weight")

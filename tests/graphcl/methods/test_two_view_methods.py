@@ -408,3 +408,32 @@ def test_meta_nodes_are_found_before_each_epoch() -> None:
     assert model.assignment.shape == (14,)
     assert int(model.assignment.max()) < 4
     assert isinstance(model.loss(model.data, seeded())["total"], Tensor)
+
+
+def test_looking_for_meta_nodes_leaves_the_encoder_as_it_is() -> None:
+    """No dropout in what is clustered, and no step of batch normalisation's statistics."""
+    gcn = {"GCN": {"widths": [8, 4], "normalisation": "batch", "dropout": 0.5}}
+    model = build(TwoView, loss={"MetaNodeInfoNCE": 0.5}, clusters=4, encoder=gcn)
+    before = {name: buffer.clone() for name, buffer in model.named_buffers()}
+    model.train()
+    found = []
+    for _ in range(2):
+        model.epoch_start(1, seeded())
+        found.append(model.assignment)
+    assert model.training
+    assert model.encoder.training
+    assert torch.equal(*found)
+    for name, buffer in model.named_buffers():
+        torch.testing.assert_close(buffer, before[name])
+
+
+def test_a_low_rank_of_a_directed_graph_sends_messages_to_targets() -> None:
+    data = graph()
+    data.edge_index = data.edge_index[:, : data.edge_index.size(1) // 2]
+    torch.manual_seed(0)
+    settings = {"view_1": {"LowRankView": 14}, "view_2": {"DropEdges": 0.0}}
+    model = TwoView(configure(TwoView.Config, settings), data)
+    low_rank, plain = (view.matrix for view in model.draw_views(data, seeded()))
+    dense = low_rank.matmul(torch.eye(14))
+    edges = plain.to_dense() - torch.diag(plain.to_dense().diag())
+    assert torch.equal(dense > 1e-4, edges > 0)
