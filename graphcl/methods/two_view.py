@@ -204,6 +204,8 @@ class TwoView(TwoViewMethod):
         # Weights come from a diffusion or from nearest neighbours, which need not go both ways;
         # nor need the edges of a batch.
         weight = view.get("edge_weight")
+        if weight is None and view.get("whole_degree") is not None:
+            return self.propagation(view.edge_index, view)
         undirected = undirected and weight is None and view.get("n_id") is None
         return gcn_matrix(view.edge_index, view.num_nodes, weight, undirected=undirected)
 
