@@ -7,6 +7,7 @@ nothing half-written is ever found under it.
 from __future__ import annotations
 
 import io
+import json
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -218,5 +219,8 @@ def _write_model(folder: Path, loaded: LoadedRun, done: Exported) -> None:
     done.files[WEIGHTS] = f"all weights of seed {loaded.seed}, in safetensors"
     write_text(folder / "config.yaml", dump_yaml(loaded.stored_config))
     done.files["config.yaml"] = "method, data set, protocol and every setting"
-    write_bytes(folder / "result.json", (loaded.folder / "result.json").read_bytes())
+    measured = json.loads((loaded.folder / "result.json").read_text(encoding="utf-8"))
+    # As read, the command has no passwords; an older version wrote them.
+    measured["command"] = loaded.result.command
+    write_text(folder / "result.json", json.dumps(measured, indent=2) + "\n")
     done.files["result.json"] = "what was measured, with the hash of the data and the versions"

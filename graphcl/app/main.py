@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from graphcl.app.passwords import without_password
 from graphcl.errors import GraphclError
 
 app = typer.Typer(
@@ -136,7 +137,8 @@ def tune(
         list[str] | None,
         typer.Option(
             metavar="KEY[=LOW..HIGH|=[A, B]]",
-            help="Search these settings only. Repeatable. Default: all with a range but epochs.",
+            help="Search these settings only, inside these limits. Repeatable. "
+            "Default: all with a range but epochs.",
         ),
     ] = None,
     trials: Annotated[
@@ -215,6 +217,10 @@ def report(
     out: Annotated[Path, typer.Option("-o", "--out", help="The page to write.")] = Path(
         "report.html"
     ),
+    storage: Annotated[
+        str | None,
+        typer.Option(help="URL of the database, where a server keeps the studies."),
+    ] = None,
 ) -> None:
     """Compare runs in one table and write one self-contained HTML page."""
     from rich.console import Console
@@ -224,7 +230,7 @@ def report(
 
     console = Console()
     print_comparison(console, runs)
-    console.print(f"report: {write_report(runs, out)}", highlight=False)
+    console.print(f"report: {write_report(runs, out, storage)}", highlight=False)
 
 
 @app.command()
@@ -339,9 +345,15 @@ def main() -> None:
     signal.signal(signal.SIGTERM, _interrupt)
     debug = "--debug" in sys.argv[1:]
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
+    # Services that are told of a run look here for its command.
+    sys.argv[1:] = [without_password(argument) for argument in sys.argv[1:]]
+    if not _is_first() and not {"run", "tune"} & set(arguments[:1]):
+        sys.exit(0)  # nothing is gained by doing it twice
     try:
         code = app(arguments, standalone_mode=False)
     except (GraphclError, _UsageError, OSError) as error:
+        if isinstance(error, _UsageError) and not _is_first():
+            sys.exit(0)  # the first says it; torchrun would end it early if this one failed
         if debug:
             raise
         typer.secho(f"error: {_sentence(error)}", err=True, fg="red")
@@ -349,6 +361,11 @@ def main() -> None:
     if code == INTERRUPTED:
         typer.secho("stopped; the same command continues it (a run with --resume)", err=True)
     sys.exit(code)
+
+
+def _is_first() -> bool:
+    """Whether no other process of `torchrun` speaks for this one."""
+    return os.environ.get("RANK", "0") == "0"
 
 
 def _warn(sentence: str) -> None:
@@ -362,8 +379,8 @@ def _interrupt(number: int, frame: object) -> None:
 
 def _sentence(error: Exception) -> str:
     if isinstance(error, GraphclError):
-        return str(error)
+        return without_password(str(error))
     if isinstance(error, OSError):
         return f"{error.strerror or error}: '{error.filename}'"
     text: str = error.format_message()  # type: ignore[attr-defined]
-    return " ".join(text.split())
+    return without_password(" ".join(text.split()))

@@ -9,6 +9,7 @@ after a warm-up, because contrastive losses help late.
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import platform
 import shutil
@@ -37,6 +38,13 @@ from graphcl.app.study import (
     open_study,
     revive,
     storage_errors,
+)
+from graphcl.app.study_record import (
+    StudyRecord,
+    check_folder,
+    described_storage,
+    read_record,
+    write_record,
 )
 from graphcl.app.tracking import Tracking, tracked_run
 from graphcl.atomic import write_text
@@ -110,9 +118,11 @@ class Tuner:
     """One worker on a study.
 
     Raises:
-        ConfigError: the protocol has no validation part, the settings that the search starts
-            from are not possible, or the study searches something else.
-        DataError, MissingDataError, OutputError: data or storage cannot be used.
+        ConfigError: the protocol has no validation part or a trial might not look at it, the
+            settings that the search starts from are not possible, or the study searches
+            something else.
+        DataError, MissingDataError, OutputError: data, storage or folder cannot be used; another
+            study writes the folder.
     """
 
     def __init__(
@@ -138,12 +148,15 @@ class Tuner:
                 f"the protocol '{specification.protocol}' has no validation part to choose by; "
                 f"give another --protocol of: {', '.join(specification.task.protocols)}"
             )
-        if specification.method_class.trainable and specification.settings.evaluate_every <= 0:
-            raise ConfigError(
-                "tuning looks at the validation split: evaluate_every must be at least 1 (got 0)"
-            )
+        self._check_that_all_validate()
         # Settings that cannot be are found here, before there is anything to leave behind.
         specification.method_class(specification.settings, first.train)
+        record = StudyRecord(
+            study=options.study, storage=described_storage(options.storage, options.folder),
+            method=specification.method, dataset=first.dataset["name"],
+            task=specification.task.name,
+        )  # fmt: skip
+        check_folder(options.folder, record)
         try:
             options.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -157,7 +170,18 @@ class Tuner:
                     n_startup_trials=UNPRUNED_TRIALS, n_warmup_steps=options.warmup
                 ),
             )  # fmt: skip
+            if read_record(options.folder) is None:
+                write_record(options.folder, record)
             self._queue_baseline()
+
+    def moved(self) -> list[str]:
+        """What the first trial has instead of the start's, which the limits leave out."""
+        base = self.specification.settings.model_dump()
+        return [
+            f"{name} {each.nearest(base[name])} instead of {base[name]}"
+            for name, each in self.space.items()
+            if base[name] not in each
+        ]
 
     def work(self) -> bool:
         """Run trials until the study has its number of them, or time is up.
@@ -272,7 +296,11 @@ class Tuner:
         except (ConfigError, ArgumentError) as error:
             trial.set_user_attr(REASON, str(error))
             raise optuna.TrialPruned(f"not possible ({error})") from None
-        return total / len(self.specification.seeds)
+        value = total / len(self.specification.seeds)
+        if not math.isfinite(value):
+            trial.set_user_attr(REASON, f"its validation value is {value}")
+            raise optuna.TrialPruned(f"not possible (its validation value is {value})")
+        return value
 
     def _train(
         self, trial: optuna.Trial, settings: Any, seed: int, position: int, before: float
@@ -322,6 +350,18 @@ class Tuner:
             raise pruned
         return best
 
+    def _check_that_all_validate(self) -> None:
+        if not self.specification.method_class.trainable:
+            return
+        for name in ("evaluate_every", "epochs"):
+            searched = self.space.get(name)
+            least = searched.least if searched else getattr(self.specification.settings, name)
+            if least < 1:
+                raise ConfigError(
+                    f"tuning looks at the validation split: {name} must be at least 1 in every "
+                    f"trial (got {least:g})"
+                )
+
     def _longest(self) -> int:
         """The most epochs a seed may take, so that the steps of two trials mean the same."""
         searched = self.space.get("epochs")
@@ -364,9 +404,10 @@ class Tuner:
         return configure(self.specification.method_class.Config, {**base, **chosen})
 
     def _start(self) -> dict[str, Any]:
-        """The settings that the search starts from, as a study writes them."""
+        """The settings that the search starts from, or the nearest ones that its limits allow, as
+        a study writes them."""
         base = self.specification.settings.model_dump()
-        return {name: label(base[name]) for name, each in self.space.items() if base[name] in each}
+        return {name: label(each.nearest(base[name])) for name, each in self.space.items()}
 
     def _queue_baseline(self) -> None:
         if not self.study.get_trials(deepcopy=False):
