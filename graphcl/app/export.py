@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -42,15 +43,15 @@ class Exported:
 
 
 def export_run(
-    run: Path,
-    out: Path | None = None,
+    run: str | os.PathLike[str],
+    out: str | os.PathLike[str] | None = None,
     *,
     seed: int | None = None,
     formats: Sequence[str] = FORMATS,
     index: bool | None = None,
     encoder: bool = True,
     dataset: str | None = None,
-    data_root: Path | None = None,
+    data_root: str | os.PathLike[str] | None = None,
 ) -> Exported:
     """Export one seed of a finished run.
 
@@ -77,7 +78,7 @@ def export_run(
             "an index of the items is made by faiss, which is not installed; "
             'get it with `pip install "graphcl[ann]"`'
         )
-    target = out if out is not None else Path("exports") / run.resolve().name
+    target = Path(out) if out is not None else Path("exports") / Path(run).resolve().name
     # Before the work, so that a target which cannot be written shows at once.
     with new_folder(target) as folder:
         loaded = load_run(run, seed=seed, dataset=dataset, data_root=data_root)

@@ -74,7 +74,7 @@ def load_run(
     *,
     seed: int | None = None,
     dataset: str | None = None,
-    data_root: Path | None = None,
+    data_root: str | os.PathLike[str] | None = None,
 ) -> LoadedRun:
     """Build method and data of a finished run again, with the weights that were tested.
 
@@ -100,9 +100,8 @@ def load_run(
     seed = _choose_seed(folder, seed, result, exported)
     # Of what is stored, so that a setting which a later version adds changes nothing.
     fingerprint = fingerprint_of({**content, "seeds": seed, "dataset": result.dataset})
-    named = {"columns": specification.columns} if specification.columns else {}
-    split: Split = specification.task.load(
-        dataset or specification.dataset, specification.protocol, seed, data_root, **named
+    split = specification.load(
+        seed, None if data_root is None else Path(data_root), dataset=dataset
     )
     _check_data(folder, split, result)
     # Only the global generator of the caller must not notice.

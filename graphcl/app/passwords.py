@@ -8,8 +8,9 @@ from urllib.parse import unquote
 
 HIDDEN = "***"
 
-_CREDENTIALS = re.compile(r"(\w[\w+.-]*://(?!/)[^\s/:@'\"]*):.*@", re.DOTALL)
-"""`scheme://user:password@`; the password may hold any character, `@` itself among them."""
+_CREDENTIALS = re.compile(r"(\w[\w+.-]{0,40}://(?!/)[^\s/:@'\"]*):.*@", re.DOTALL)
+"""`scheme://user:password@`; the password may hold any character, `@` itself among them.
+Of a longer scheme the end is enough; without a bound, long words would take quadratic time."""
 
 _PARAMETER = re.compile(r"(?<=[?&;])([^=&;?\s'\"]+)=([^&;\s'\"]+)")
 

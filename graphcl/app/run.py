@@ -62,7 +62,7 @@ def run(
         seeds = dict.fromkeys([*stored, *specification.seeds])
         specification = replace(specification, seeds=tuple(seeds))
     # Data first: a mistake there must not leave a run folder behind.
-    split = _load(specification, specification.seeds[0], data_root)
+    split = specification.load(specification.seeds[0], data_root)
     with folder.locked() if processes.first else nullcontext():
         return _run_seeds(
             specification, split, folder, display,
@@ -102,7 +102,7 @@ def _run_seeds(
         team, own = Processes(), own[processes.rank :: processes.count]
     for seed in own:
         if seed != seeds[0]:
-            split = _load(specification, seed, data_root)
+            split = specification.load(seed, data_root)
         record = _run_seed(
             specification, split, seed, folder, display,
             fingerprint=fingerprints[seed], resume=resume, checkpoint_seconds=checkpoint_seconds,
@@ -144,14 +144,6 @@ def _open(
 
 def _epoch(checkpoint: Checkpoint | None) -> int:
     return checkpoint.state["progress"]["epoch"] if checkpoint else 0
-
-
-def _load(specification: RunSpecification, seed: int, data_root: Path | None) -> Split:
-    named = {"columns": specification.columns} if specification.columns else {}
-    split: Split = specification.task.load(
-        specification.dataset, specification.protocol, seed, data_root, **named
-    )
-    return split
 
 
 def _baselines(specification: RunSpecification) -> Sequence[str]:
@@ -222,7 +214,7 @@ def _run_seed(
         if save_embeddings:
             folder.write_embeddings(method.embed(split.train).numpy(force=True))
         record["baselines"] = {
-            name: _run_baseline(name, specification, _load(specification, seed, data_root), seed)
+            name: _run_baseline(name, specification, specification.load(seed, data_root), seed)
             for name in _baselines(specification)
         }
         folder.finish_seed(seed, record)

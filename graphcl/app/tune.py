@@ -383,10 +383,7 @@ class Tuner:
 
     def _split(self, seed: int) -> Split:
         if seed not in self._splits:
-            specification = self.specification
-            split: Split = specification.task.load(
-                specification.dataset, specification.protocol, seed, self.data_root
-            )
+            split = self.specification.load(seed, self.data_root)
             self._splits[seed] = replace(split, test=_NoTest())
         return self._splits[seed]
 
@@ -434,6 +431,7 @@ class Tuner:
         content = {
             "method": specification.method,
             "dataset": specification.dataset,
+            **({"columns": specification.columns} if specification.columns else {}),
             "task": specification.task.name,
             "protocol": specification.protocol,
             # The seeds that were searched: the validation part of another seed's split may lie

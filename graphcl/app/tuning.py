@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -49,6 +49,7 @@ def tune(
     test: bool = True,
     services: Tracking | None = None,
     data_root: Path | None = None,
+    columns: Mapping[str, str | None] | None = None,
 ) -> None:
     """Search, write `OUT/best.yaml`, and test the chosen settings once in `OUT/best`.
 
@@ -63,7 +64,7 @@ def tune(
             )
     specification = specify(
         method, dataset, task=task, protocol=protocol, config=config,
-        overrides=overrides, seeds=seeds,
+        overrides=overrides, seeds=seeds, columns=columns,
     )  # fmt: skip
     space = search_space(
         specification.method_class.Config,

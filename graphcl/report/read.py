@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -110,7 +111,7 @@ def read_runs(folders: Sequence[Path]) -> list[Run]:
     return [read_run(folder) for folder in unique.values()]
 
 
-def read_run(folder: Path) -> Run:
+def read_run(folder: str | os.PathLike[str]) -> Run:
     """Read one run folder. `log.jsonl` and `snapshot.npz` may be absent, not corrupt.
 
     Raises:
@@ -126,13 +127,14 @@ def read_run(folder: Path) -> Run:
     )
 
 
-def read_result(folder: Path) -> Result:
+def read_result(folder: str | os.PathLike[str]) -> Result:
     """Read `result.json` alone.
 
     Raises:
         MissingDataError: the folder or the file does not exist.
         DataError: the file is corrupt.
     """
+    folder = Path(folder)
     if not folder.is_dir():
         raise MissingDataError(
             f"there is no run folder '{folder}'; give a folder that `graphcl run` wrote"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 
 import pytest
 
@@ -101,3 +102,9 @@ def test_a_mistaken_argument_is_told_without_it(command, tiny_log, tmp_path):
 
 def contents(folder):
     return [path.read_bytes() for path in folder.rglob("*") if path.is_file()]
+
+
+def test_long_words_take_no_quadratic_time():
+    began = time.perf_counter()
+    assert without_password("x" * 100_000) == "x" * 100_000
+    assert time.perf_counter() - began < 5
