@@ -174,7 +174,8 @@ def _place(where: Range, value: Any) -> float | None:
     low, high, at = where.low, where.high, float(value)
     if where.log and low > 0 and at > 0:
         low, high, at = math.log(low), math.log(high), math.log(at)
-    return (at - low) / (high - low) if high > low else 0.5
+    # Halved, since the distance of two finite numbers need not be finite.
+    return (at / 2 - low / 2) / (high / 2 - low / 2) if high > low else 0.5
 
 
 def _row_notes(row: int, name: str, where: Range) -> list[dict[str, Any]]:

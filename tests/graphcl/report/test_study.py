@@ -6,7 +6,7 @@ from pathlib import Path
 import optuna
 import pytest
 import yaml
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from graphcl.errors import DataError, MissingDataError
@@ -195,6 +195,7 @@ def test_trials_of_an_infinite_value_are_left_out_and_counted(tmp_path, lost):
         max_size=6,
     )
 )
+@example([(1e308, False, False, None), (-1e308, False, False, None)])
 def test_any_values_make_a_section(trials):
     study = odd_study(
         Path("nowhere"),
