@@ -18,6 +18,9 @@ from graphcl.train.checkpoint import Checkpoint
 
 Natural = Annotated[int, Field(ge=0)]
 
+MOST_SECONDS = 1e12
+"""A result with more is refused, so no training may carry more on."""
+
 
 class _Strict(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid")
@@ -31,7 +34,7 @@ class Progress(_Strict):
     best_value: float | None = None
     best_metrics: dict[str, float] = Field(default_factory=dict)
     evaluations_since_best: Natural = 0
-    seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
+    seconds: Annotated[float, Field(ge=0, le=MOST_SECONDS, allow_inf_nan=False)] = 0.0
     """Wall time of training and validation, over all resumed parts."""
     stopped: Literal["early", "epochs"] | None = None
 

@@ -170,6 +170,7 @@ def tensor(name, value):
 FOREIGN = {
     "seconds": progress(seconds="a"),
     "no seconds": progress(seconds=float("nan")),
+    "endless seconds": progress(seconds=1e300),
     "metrics": progress(best_metrics=5),
     "no metrics": progress(best_metrics={}),
     "negative epoch": progress(epoch=-5),
@@ -215,8 +216,20 @@ def test_a_whole_file_with_a_foreign_state_is_passed_over(tmp_path, change):
         lambda state, tensors: state["optimizer_groups"][0].pop("eps"),
         lambda state, tensors: tensors.pop("optimizer.0.exp_avg_sq"),
         tensor("random.generator", torch.zeros(3, dtype=torch.uint8)),
+        group(lr=10**400),
+        group(capturable=True),
+        tensor("optimizer.0.step", torch.tensor(-1.0)),
     ],
-    ids=["betas", "parameters", "no epsilon", "no second moment", "random"],
+    ids=[
+        "betas",
+        "parameters",
+        "no epsilon",
+        "no second moment",
+        "random",
+        "rate beyond floats",
+        "another device's",
+        "step before the first",
+    ],
 )
 def test_a_state_that_only_training_can_find_foreign_names_the_way_on(tmp_path, change):
     folder = interrupted(tmp_path, [0.1, 0.2, 0.3], at=3)
