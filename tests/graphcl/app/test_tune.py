@@ -287,6 +287,17 @@ def test_a_folder_of_another_study_is_refused(command, tiny_log, tmp_path, chang
     assert not (tmp_path / "other.db").exists()
 
 
+def test_the_folder_of_a_run_is_refused(command, tiny_log, tmp_path):
+    out = tmp_path / "out"
+    once = ["--set", "epochs=1", "--out", out]
+    assert command("run", "bpr", tiny_log, *once)[0] == 0
+    before = {path: path.stat().st_mtime_ns for path in out.rglob("*")}
+    code, _, text = command("tune", "bpr", tiny_log, *once, "--trials", 1)
+    assert code == 2
+    assert text.startswith(f"error: '{out}' belongs to a run; give another --out")
+    assert {path: path.stat().st_mtime_ns for path in out.rglob("*")} == before
+
+
 def test_a_folder_may_be_moved_with_its_study(command, tiny_log, tmp_path):
     tune = ["tune", "bpr", tiny_log, "--no-test", *SMOKE]
     assert command(*tune, "--trials", 1, "--out", tmp_path / "a")[0] == 0
