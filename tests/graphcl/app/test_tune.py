@@ -188,6 +188,7 @@ def test_other_storages(command, tiny_log, tmp_path, monkeypatch, storage):
         (["lightgcn", "LOG", "--set", "layer=3"], ["'layer'", "'layers'"]),
         (["lightgcn", "LOG", "--search", "layers=9..2"], ["LOW below HIGH"]),
         (["lightgcn", "LOG", "--storage", "x.csv"], ["--storage", "'x.csv'"]),
+        (["lightgcn", "LOG", "--storage", "no://h/x"], ["'no://h/x' is not a database URL"]),
         (["lightgcn", "LOG", "--trials", "0"], ["--trials"]),
         (["lightgcn", "LOG", "--set", "evaluate_every=0"], ["evaluate_every", "got 0"]),
         (["lightgcn", "LOG", "--search", "evaluate_every=[0]"], ["evaluate_every", "got 0"]),
