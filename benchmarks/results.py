@@ -82,7 +82,8 @@ def table() -> str:
                 rows = groups.setdefault(key, [])
                 published = config.get("published", "")
                 link = f"[config](configs/{folder}/{path.name})"
-                rows.append((config["method"], entry["metrics"], entry["seeds"], published, link))
+                name = _name(config["method"], config["dataset"], path.stem)
+                rows.append((name, entry["metrics"], entry["seeds"], published, link))
                 for name, metrics in entry["baselines"].items():
                     # Every method of a group brings the same baselines; one line each.
                     if all(row[0] != f"{name} (baseline)" for row in rows):
@@ -100,7 +101,7 @@ def table() -> str:
         for name, values, seeds, published, link in sorted(
             rows, key=lambda row: ("baseline" in row[0], -row[1][first]["mean"])
         ):
-            cells = [_cell(task, values[metric]) for metric in metrics]
+            cells = [_cell(task, values[metric], seeds) for metric in metrics]
             lines.append(
                 f"| {name} | " + " | ".join(cells) + f" | {seeds} | {published} | {link} |"
             )
@@ -108,11 +109,17 @@ def table() -> str:
     return "\n".join(lines)
 
 
-def _cell(task: str, value: dict[str, float]) -> str:
+def _name(method: str, dataset: str, stem: str) -> str:
+    """The method, and what sets this config apart from the first one of its method and data."""
+    kind = stem.removeprefix(f"{method}_{dataset}").lstrip("_")
+    return f"{method} ({kind})" if kind else method
+
+
+def _cell(task: str, value: dict[str, float], seeds: int) -> str:
     # The field's habit: percent for accuracy and AUC, fractions for rankings.
-    if task in ("ranking", "next-item", "cold-start"):
-        return f"{value['mean']:.4f} ± {value['std']:.4f}"
-    return f"{100 * value['mean']:.2f} ± {100 * value['std']:.2f}"
+    scale, digits = (1, 4) if task in ("ranking", "next-item", "cold-start") else (100, 2)
+    mean, std = (f"{scale * value[part]:.{digits}f}" for part in ("mean", "std"))
+    return f"{mean} ± {std}" if seeds > 1 else mean  # one seed has no spread
 
 
 def readme_with_table(readme: str) -> str:
