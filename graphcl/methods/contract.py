@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import torch
+from pydantic import model_validator
 from torch import Tensor, nn
 
-from graphcl.config import Config, Count, tunable
+from graphcl.config import Config, Count, check_numbers, tunable
 from graphcl.methods.sharing import Sharing
 
 
@@ -28,6 +29,12 @@ class MethodConfig(Config):
     """Evaluations without improvement before training stops; 0 trains all epochs."""
     minimum_epochs: Count = 0
     """Training never stops early before this epoch: contrastive losses help late."""
+
+    @model_validator(mode="after")
+    def _within_reach(self) -> Self:
+        for name, value in self:
+            check_numbers(name, value)
+        return self
 
 
 @dataclass(frozen=True)

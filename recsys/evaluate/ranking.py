@@ -163,9 +163,11 @@ def liked(log: Interactions, protocol: str) -> tuple[Interactions, Known]:
 
 def rating_facts(log: Interactions) -> dict[str, Any]:
     """What `liked` did, for a protocol's facts."""
+    kept = log.where(MINIMUM_RATING)
     return {
         "minimum_rating": None if log.ratings is None else MINIMUM_RATING,
-        "dropped_by_rating": len(log) - len(log.where(MINIMUM_RATING)),
+        "dropped_by_rating": len(log) - len(kept),
+        "dropped_repetitions": len(kept) - len(kept.pair_keys()),
     }
 
 
