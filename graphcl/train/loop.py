@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -188,10 +189,11 @@ class Trainer:
         self.method.epoch_start(epoch, self.generator)
         self.processes.part()
         sums: dict[str, list[float]] = {}
-        for step, batch in enumerate(self.method.batches(self.generator), start=1):
-            parts = self._step(batch, epoch, step)
-            for name, value in parts.items():
-                sums.setdefault(name, []).append(float(value.detach()))
+        with product_precision(self.method.config.precision):
+            for step, batch in enumerate(self.method.batches(self.generator), start=1):
+                parts = self._step(batch, epoch, step)
+                for name, value in parts.items():
+                    sums.setdefault(name, []).append(float(value.detach()))
         # By its own count: a step of an alternating method need not have every part.
         means = {name: sum(values) / len(values) for name, values in sums.items()}
         seconds = time.perf_counter() - started
@@ -275,6 +277,21 @@ class Trainer:
         exhausted = 0 < config.patience <= progress.evaluations_since_best
         if exhausted and progress.epoch >= config.minimum_epochs:
             progress.stopped = "early"
+
+
+@contextmanager
+def product_precision(precision: str) -> Iterator[None]:
+    """`torch.set_float32_matmul_precision` for the length of a block.
+
+    "highest" leaves what the caller set for the process.
+    """
+    before = torch.get_float32_matmul_precision()
+    try:
+        if precision != "highest":
+            torch.set_float32_matmul_precision(precision)
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
 
 
 def _prefixed(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
