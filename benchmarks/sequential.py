@@ -222,6 +222,8 @@ def evaluate(arguments: argparse.Namespace) -> None:
     timed = (*ways, "states", "scores", "from states")
     seconds: dict[str, list[float]] = {name: [] for name in timed}
     results: dict[str, Metrics] = {name: {} for name in ways}
+    for way in ways.values():  # not timed: what a first call sets up
+        way(torch.rand(64, method.data.num_items), torch.zeros(64, dtype=torch.int64))
     for part, wanted in blocks:
         started = time.process_time()
         states, items = method.vectors(part, holdout.history)
@@ -235,6 +237,7 @@ def evaluate(arguments: argparse.Namespace) -> None:
         for name, way in ways.items():
             # One argsort a user takes long and always the same; a part of the users will do.
             few = slice(0, 64) if name == "argsort" else slice(None)
+            scores[few].sum()  # each finds the scores where the product leaves them, in the cache
             started = time.process_time()
             found = way(scores[few], wanted[few])
             seconds[name].append((time.process_time() - started) / len(wanted[few]))
