@@ -22,6 +22,12 @@ LARGEST_RATIO = 500
 """Feature matrices of mostly zeros pack to a two-hundredth; deflate's limit is about 1000."""
 
 
+HARMLESS_TEXT = 16 << 20
+"""Bytes: millions of short lines, which are read in seconds."""
+
+LARGEST_TEXT_RATIO = 50
+"""Tables of numbers pack to a third or a tenth, sorted ones to a thirtieth."""
+
 LONGEST_LINE = 1 << 20
 """Of packed text: a row of a hundred thousand numbers fits."""
 
@@ -35,7 +41,7 @@ def unpacked_lines(path: Path) -> Iterator[str]:
     """
     total = 0
     try:
-        most = max(HARMLESS_BYTES, LARGEST_RATIO * path.stat().st_size)
+        most = max(HARMLESS_TEXT, LARGEST_TEXT_RATIO * path.stat().st_size)
         with gzip.open(path, "rb") as stream:
             while line := stream.readline(LONGEST_LINE):
                 total += len(line)

@@ -81,7 +81,8 @@ class NodeClassification(Task):
         """The one that the data set is published with, if its card names one."""
         from graphcl.data import published_protocol
 
-        return published_protocol(dataset) or super().default_protocol(dataset)
+        published = published_protocol(dataset)
+        return published if published in self.protocols else super().default_protocol(dataset)
 
     def load(
         self, dataset: str, protocol: str | None, seed: int, data_root: Path | None = None
