@@ -59,9 +59,7 @@ def read_ogb(origin: str, paths: dict[str, Path]) -> RawGraph:
         x=_of_every_node(features, np.float32, count),
         edge_index=ends.T,
         y=y[:, 0],
-        masks={
-            mask: _mask(paths[name], count) for mask, name in zip(MASKS, PARTS, strict=True)
-        },
+        masks={mask: _mask(paths[name], count) for mask, name in zip(MASKS, PARTS, strict=True)},
     )
 
 

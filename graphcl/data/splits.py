@@ -237,9 +237,7 @@ def _number_of_splits(data: Data) -> int:
     several = {key: width for key, width in columns.items() if width > 1}
     if len(set(several.values())) > 1:
         told = ", ".join(f"{key} {width}" for key, width in several.items())
-        raise DataError(
-            f"the masks of {_called(data)} must be of equally many splits (got {told})"
-        )
+        raise DataError(f"the masks of {_called(data)} must be of equally many splits (got {told})")
     return max(columns.values())
 
 

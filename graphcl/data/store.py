@@ -6,7 +6,7 @@ import hashlib
 from pathlib import Path
 
 from graphcl.atomic import write_bytes
-from graphcl.data.cards import CardFile, DatasetCard
+from graphcl.data.cards import CardFile, DatasetCard, FileCopy
 from graphcl.errors import ChecksumError, DataError, OutputError
 
 
@@ -25,14 +25,14 @@ def check_content(card: DatasetCard, file: CardFile, content: bytes, origin: str
     got = hashlib.sha256(content).hexdigest()
     git_blob = hashlib.sha1(b"blob %d\0" % len(content), usedforsecurity=False)
     git_blob.update(content)
-    for copy in (file, *file.copies):
-        if copy.sha256 == got or copy.git_blob == git_blob.hexdigest():
-            return
-    kind, stated = ("sha256", file.sha256) if file.sha256 else ("git blob id", file.git_blob)
+    stated: tuple[CardFile | FileCopy, ...] = (file, *file.copies)
+    if any(copy.sha256 == got or copy.git_blob == git_blob.hexdigest() for copy in stated):
+        return
+    kind, expected = ("sha256", file.sha256) if file.sha256 else ("git blob id", file.git_blob)
     found = got if file.sha256 else git_blob.hexdigest()
-    size = f"{len(content)} bytes" if file.bytes is None else f"{len(content)} of {file.bytes} bytes"
+    size = f"{len(content)} " + ("" if file.bytes is None else f"of {file.bytes} ") + "bytes"
     raise ChecksumError(
-        f"'{file.name}' of data set '{card.name}' has the wrong {kind}: expected {stated}, "
+        f"'{file.name}' of data set '{card.name}' has the wrong {kind}: expected {expected}, "
         f"got {found} ({size}) {origin}"
     )
 

@@ -201,7 +201,10 @@ def ogb_folder(name: str) -> Callable[[Path], Any]:
             "edge": arrays["edge_index"].T,
             "node-feat": arrays["x"],
             "node-label": arrays["y"],
-            **{part: np.arange(12)[start::3] for start, part in enumerate(("train", "valid", "test"))},
+            **{
+                part: np.arange(12)[start::3]
+                for start, part in enumerate(("train", "valid", "test"))
+            },
         }
         paths = {}
         for part, rows in tables.items():
@@ -265,7 +268,11 @@ KINDS: dict[str, tuple[str, Callable[[], bytes], Callable[[Path], Any]]] = {
     "features.npz": ("features.npz", whole_sparse, graph_folder("features.npz")),
     "wikics": ("data.json", whole_wikics, lambda path: assemble(read_wikics("graph", path))),
     "ogb size": ("n.gz", lambda: packed(np.array([12])), ogb_folder("num-node-list.csv.gz")),
-    "ogb edges": ("e.gz", lambda: packed(graph_arrays()["edge_index"].T), ogb_folder("edge.csv.gz")),
+    "ogb edges": (
+        "e.gz",
+        lambda: packed(graph_arrays()["edge_index"].T),
+        ogb_folder("edge.csv.gz"),
+    ),
     "ogb features": ("f.gz", lambda: packed(graph_arrays()["x"]), ogb_folder("node-feat.csv.gz")),
     "ogb split": ("s.gz", lambda: packed(np.arange(4)), ogb_folder("train.csv.gz")),
 }

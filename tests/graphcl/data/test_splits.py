@@ -210,8 +210,14 @@ def test_given_splits_are_independent_of_each_other():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda data: data.val_mask[:, :2], r"equally many splits \(got train_mask 3, val_mask 2\)"),
-        (lambda data: data.val_mask.T, r"val_mask must hold 9 booleans.* split a column \(got .*3, 9"),
+        (
+            lambda data: data.val_mask[:, :2],
+            r"equally many splits \(got train_mask 3, val_mask 2\)",
+        ),
+        (
+            lambda data: data.val_mask.T,
+            r"val_mask must hold 9 booleans.* split a column \(got .*3, 9",
+        ),
         (lambda data: data.val_mask[:, :0], r"val_mask must hold 9 booleans.*\(9, 0\)"),
         (lambda data: data.val_mask.int(), "val_mask must hold 9 booleans.*int32"),
         (lambda data: data.val_mask[..., None], r"val_mask must hold 9 booleans.*\(9, 3, 1\)"),

@@ -1,3 +1,4 @@
+import hashlib
 import json
 import random
 
@@ -5,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from graphcl.data import locate as search
 from graphcl.data import load_card, load_graph, split_nodes
 from graphcl.data.assemble import assemble
 from graphcl.data.cards import DatasetCard
+from graphcl.data.locate import locate
 from graphcl.data.wikics import read_wikics
 from graphcl.errors import ChecksumError, DataError, MissingDataError
 
@@ -147,10 +148,8 @@ def test_the_card_reads_the_file_that_it_states(cache, tmp_path, monkeypatch):
     (tmp_path / "wikics").mkdir()
     path = write(tmp_path / "wikics")
     card = load_card("wikics").model_dump()
-    size = path.stat().st_size
-    import hashlib
-
-    blob = hashlib.sha1(b"blob %d\0" % size + path.read_bytes()).hexdigest()
+    content = path.read_bytes()
+    blob = hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
     card["files"][0]["git_blob"] = blob
     card["statistics"] = {"nodes": 12, "edges": 13, "features": 3, "classes": 3}
     tiny = DatasetCard.model_validate(card)
@@ -158,4 +157,4 @@ def test_the_card_reads_the_file_that_it_states(cache, tmp_path, monkeypatch):
     data = load_graph("wikics", tmp_path)
     assert data.name == "wikics"
     assert np.asarray(data.val_mask).shape == (NODES, SPLITS)
-    assert search.locate(tiny, tmp_path) == {"data.json": path}
+    assert locate(tiny, tmp_path) == {"data.json": path}
