@@ -65,14 +65,14 @@ class NodeClassification(Task):
         "probe strength and epoch by validation",
         "random-20-per-class": "random 20 per class / 500 / 1000 by seed; "
         "probe strength and epoch by validation",
-        "wikics-20": "split number seed mod 20 of the 20 that come with WikiCS, one test set; "
+        "wikics-20": "number seed mod 20 of the 20 that come with WikiCS, whose test set is one; "
         "features as they come; probe strength and epoch by its validation nodes, not by those for "
         "early stopping",
         "wikics-20-standardised": "wikics-20 on features standardised to mean 0 and variance 1 "
         "over all nodes, as BGRL's; raw-features are these too",
-        "ogb": "the split that comes with a set of the Open Graph Benchmark; "
+        "ogb": "the one that comes with a set of the Open Graph Benchmark; "
         "probe strength and epoch by validation",
-        "given-splits": "split number seed mod S of the S that come with the data; "
+        "given-splits": "number seed mod S of the S that come with the data; "
         "probe strength and epoch by validation",
     }
     baselines: ClassVar[tuple[str, ...]] = ("raw-features", "random-encoder", "supervised-gcn")
