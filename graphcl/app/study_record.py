@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from graphcl.app.folder import RunFolder
 from graphcl.app.passwords import without_password
 from graphcl.atomic import write_text
 from graphcl.config import Config, configure, dump_yaml, read_yaml
@@ -68,9 +69,12 @@ def check_folder(folder: Path, record: StudyRecord) -> None:
     """Refuse a folder that another study writes: `best.yaml` and `best/` would be of both.
 
     Raises:
-        OutputError: it belongs to another study.
+        OutputError: it belongs to another study, or to a run.
         ConfigError: its record is damaged.
     """
+    run = RunFolder(folder)
+    if run.config.exists() and run.log.exists():
+        raise OutputError(f"'{folder}' belongs to a run; give another --out for the study {record}")
     found = read_record(folder)
     if found is not None and found != record:
         raise OutputError(
