@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from graphcl.app.folder import RunFolder
 from graphcl.app.passwords import without_password
 from graphcl.atomic import write_text
 from graphcl.config import Config, configure, dump_yaml, read_yaml
@@ -72,6 +71,9 @@ def check_folder(folder: Path, record: StudyRecord) -> None:
         OutputError: it belongs to another study, or to a run.
         ConfigError: its record is damaged.
     """
+    # Here, since a report reads records too, and needs no torch.
+    from graphcl.app.folder import RunFolder
+
     run = RunFolder(folder)
     if run.config.exists() and run.log.exists():
         raise OutputError(f"'{folder}' belongs to a run; give another --out for the study {record}")
