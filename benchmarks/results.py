@@ -44,6 +44,7 @@ class Row(NamedTuple):
     seconds: str = ""
     published: str = ""
     link: str = ""
+    kind: str = ""
 
 
 def record(run: Path, config: Path, cpu_seconds: float | None = None) -> None:
@@ -103,11 +104,13 @@ def table(folders: Sequence[str] = ("graph", "recsys"), *, up: str = "", cost: b
                 link = f"[config]({up}configs/{folder}/{path.name})"
                 published = config.get("published", "")
                 seconds = str(entry.get("cpu_seconds_a_seed", ""))
+                kind = path.stem.removeprefix(f"{config['method']}_{config['dataset']}")
                 rows.append(
                     Row(
-                        config["method"], entry["metrics"], entry["seeds"], seconds, published, link
+                        config["method"], entry["metrics"], entry["seeds"], seconds, published,
+                        link, kind.lstrip("_"),
                     )
-                )
+                )  # fmt: skip
                 for name, metrics in entry["baselines"].items():
                     # Every method of a group brings the same baselines; one line each.
                     if all(row.name != f"{name} (baseline)" for row in rows):
@@ -126,9 +129,9 @@ def table(folders: Sequence[str] = ("graph", "recsys"), *, up: str = "", cost: b
         for row in sorted(
             rows, key=lambda row: ("baseline" in row.name, -row.metrics[first]["mean"])
         ):
-            cells = [_cell(task, row.metrics[metric]) for metric in metrics]
+            cells = [_cell(task, row.metrics[metric], row.seeds) for metric in metrics]
             cells += [str(row.seeds), *([row.seconds] if cost else []), row.published, row.link]
-            lines.append(f"| {row.name} | {' | '.join(cells)} |")
+            lines.append(f"| {_name(row, rows)} | {' | '.join(cells)} |")
         lines.append("")
     return "\n".join(lines)
 
@@ -138,11 +141,17 @@ def graph_table() -> str:
     return table(["graph"], up="../", cost=True)
 
 
-def _cell(task: str, value: dict[str, float]) -> str:
+def _name(row: Row, rows: Sequence[Row]) -> str:
+    """The method, and what sets its config apart where a table has several of the method."""
+    several = sum(other.name == row.name for other in rows) > 1
+    return f"{row.name} ({row.kind})" if several and row.kind else row.name
+
+
+def _cell(task: str, value: dict[str, float], seeds: int) -> str:
     # The field's habit: percent for accuracy and AUC, fractions for rankings.
-    if task in ("ranking", "next-item", "cold-start"):
-        return f"{value['mean']:.4f} ± {value['std']:.4f}"
-    return f"{100 * value['mean']:.2f} ± {100 * value['std']:.2f}"
+    scale, digits = (1, 4) if task in ("ranking", "next-item", "cold-start") else (100, 2)
+    mean, std = (f"{scale * value[part]:.{digits}f}" for part in ("mean", "std"))
+    return f"{mean} ± {std}" if seeds > 1 else mean  # one seed has no spread
 
 
 def with_table(text: str, written: str) -> str:

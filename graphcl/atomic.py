@@ -15,8 +15,11 @@ from typing import Any
 from graphcl.errors import OutputError
 
 
-def write_bytes(path: Path, content: bytes) -> None:
+def write_bytes(path: Path, content: bytes, *, keep: Path | None = None) -> None:
     """Write to a temporary file beside `path`, sync it, rename it over `path`, sync the folder.
+
+    What `path` was before becomes `keep`, where that is given: once the new content is on the
+    disk, so that at no instant both are missing.
 
     Raises:
         OutputError: the folder cannot be written or the disk is full; `path` is as it was.
@@ -30,6 +33,8 @@ def write_bytes(path: Path, content: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.chmod(temporary, 0o666 & ~_umask())
+        if keep is not None and path.exists():
+            os.replace(path, keep)
         os.replace(temporary, path)
         temporary = None
         _sync_folder(path.parent)

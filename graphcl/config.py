@@ -55,6 +55,31 @@ def tunable(
     return Field(default, json_schema_extra={"search": search}, **constraints)
 
 
+LARGEST_INTEGER = 2**31 - 1
+LARGEST_NUMBER = 1e30
+"""Beyond these no setting of a method means anything: sizes leave int64, products float32."""
+
+
+def check_numbers(name: str, value: Any) -> None:
+    """Refuse a number, at any depth of the setting `name`, that arithmetic cannot hold.
+
+    Raises:
+        ConfigError: an integer or a number is too large, or it is not finite.
+    """
+    if isinstance(value, Mapping | BaseModel):
+        for key, inner in value.items() if isinstance(value, Mapping) else value:
+            check_numbers(f"{name}.{key}", inner)
+    elif isinstance(value, list | tuple):
+        for inner in value:
+            check_numbers(name, inner)
+    elif isinstance(value, int) and abs(value) > LARGEST_INTEGER:
+        # An integer of thousands of digits cannot even be printed.
+        got = str(value) if value.bit_length() < 100 else f"one of {value.bit_length()} bits"
+        raise ConfigError(f"setting '{name}' must be at most {LARGEST_INTEGER} (got {got})")
+    elif isinstance(value, float) and not abs(value) <= LARGEST_NUMBER:
+        raise ConfigError(f"setting '{name}' must be at most {LARGEST_NUMBER:g} (got {value:g})")
+
+
 def configure(config_class: type[ConfigType], settings: Mapping[str, Any]) -> ConfigType:
     """Build `config_class` from `settings`; a bad key or value becomes one sentence.
 

@@ -55,6 +55,10 @@ class OutputError(GraphclError, OSError):
     """An output folder cannot be written, or holds something that would be overwritten."""
 
 
+class TooLargeError(GraphclError, MemoryError):
+    """Settings or data ask for more memory than there is."""
+
+
 class ProcessError(GraphclError, RuntimeError):
     """Another process of the same run stopped or cannot be reached."""
 

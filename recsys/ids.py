@@ -1,8 +1,13 @@
-"""From the caller's own ids to the numbers of a log; a misspelt id is told the nearest."""
+"""From the caller's own ids to the numbers of a log; a misspelt id is told the nearest.
+
+An integer id is found by the integer, by a float of that value, and by the text that `str` writes
+of it. "007", "1_0" and digits of other scripts are texts of their own, as in the readers, which
+keep a column with such an id as text; `True` is no number.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,7 +15,8 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from graphcl.errors import ConfigError, UnknownNameError, nearest
+from graphcl.errors import ArgumentError, ConfigError, UnknownNameError, nearest
+from recsys.data.delimited import one_line
 from recsys.data.interactions import Interactions
 
 MOST_COMPARED = 50_000
@@ -22,12 +28,13 @@ def user_numbers(log: Interactions, users: Any) -> Tensor:
 
     Args:
         log: any with these users.
-        users: ids, or one; integer ids may be given as text.
+        users: ids as of `listed`, or one; integer ids may be given as text.
 
     Raises:
         UnknownNameError: there is no such user; the message names the nearest id.
+        ArgumentError: it is no list of ids.
     """
-    wanted = _listed(users)
+    wanted = listed("users", users)
     found = _positions(log.user_ids, wanted)
     if (found < 0).any():
         place = int(np.argmax(found < 0))
@@ -40,22 +47,66 @@ def item_numbers(log: Interactions, items: Any) -> Tensor:
 
     Args:
         log: any with these items.
-        items: ids, or one; integer ids may be given as text. Where the log has titles, what is
-            no id may be the title of exactly one item (case does not matter).
+        items: ids as of `listed`, or one; integer ids may be given as text. Where the log has
+            titles, what is no id may be the title of exactly one item (case does not matter).
 
     Raises:
         UnknownNameError: there is no such item; the message names the nearest id or title.
         ConfigError: several items have this title.
+        ArgumentError: it is no list of ids.
     """
-    wanted = _listed(items)
+    wanted = listed("items", items)
     found = _positions(log.item_ids, wanted)
     for place in np.flatnonzero(found < 0):
         found[place] = _by_title(log, wanted[place])
     return torch.from_numpy(found)
 
 
-def _listed(wanted: Any) -> list[Any]:
-    return [wanted] if isinstance(wanted, str | int | np.integer) else list(wanted)
+def listed(name: str, wanted: Any) -> list[Any]:
+    """Ids as a list of Python values.
+
+    Args:
+        name: what a message calls them.
+        wanted: one id, or any number: a list, a Series or Index, an array or tensor (n,), or
+            anything else to walk through once.
+
+    Raises:
+        ArgumentError: it is nothing, a table or mapping, or one of its ids is a list.
+    """
+    if wanted is None or isinstance(wanted, pd.DataFrame | Mapping):
+        raise ArgumentError(f"{name} must be an id or a list of ids (got {_kind(wanted)})")
+    values = wanted if is_several(wanted) else [wanted]
+    ids = [plain(value) for value in values]
+    nested = next((value for value in ids if is_several(value)), None)
+    if nested is not None:
+        raise ArgumentError(
+            f"{name} must be an id or a list of ids (got a list with {_kind(nested)} in it)"
+        )
+    return ids
+
+
+def is_several(wanted: Any) -> bool:
+    """Whether it holds any number of ids, rather than being one."""
+    if isinstance(wanted, str | bytes):
+        return False
+    if isinstance(wanted, Tensor | np.ndarray):
+        return wanted.ndim > 0
+    return isinstance(wanted, Iterable)
+
+
+def plain(value: Any) -> Any:
+    """A single number of numpy or torch as Python's own; anything else as it is."""
+    single = isinstance(value, np.number | np.bool_) or (
+        isinstance(value, Tensor | np.ndarray) and value.ndim == 0
+    )
+    return value.item() if single else value
+
+
+def _kind(value: Any) -> str:
+    if value is None:
+        return "None"
+    shape = getattr(value, "shape", None)
+    return f"a {type(value).__name__}" + ("" if shape is None else f" of shape {tuple(shape)}")
 
 
 def _positions(ids: np.ndarray, wanted: Sequence[Any]) -> np.ndarray:
@@ -70,11 +121,17 @@ def _positions(ids: np.ndarray, wanted: Sequence[Any]) -> np.ndarray:
 
 
 def _whole_number(value: Any) -> int | None:
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, str):
+        value = value.strip()  # as the readers do, of more marks than `int`
     try:
         number = int(value)
     except (TypeError, ValueError, OverflowError):
         return None
-    return number if isinstance(value, str) or number == value else None
+    if isinstance(value, str):
+        return number if str(number) == value else None
+    return number if number == value else None
 
 
 def _by_title(log: Interactions, wanted: Any) -> int:
@@ -103,7 +160,7 @@ def _unknown(
         guess = nearest(str(wanted), _worth_comparing(str(wanted), [*by_title, *by_id])) or ""
     shown = ", ".join(str(known) for known in ids[:3])
     hint = f"did you mean '{guess}'?" if guess else f"there are {len(ids)}, such as {shown}"
-    return UnknownNameError(f"unknown {kind} '{wanted}'; {hint}")
+    return UnknownNameError(f"unknown {kind} '{one_line(str(wanted))}'; {hint}")
 
 
 def _worth_comparing(wanted: str, names: list[str]) -> list[str]:

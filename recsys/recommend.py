@@ -10,8 +10,9 @@ items. The scores of a block of users exist at a time, never those of all.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,7 @@ from graphcl.kernels import topk
 from recsys.data.interactions import Interactions
 from recsys.data.sequences import flat_histories
 from recsys.evaluate.full_ranking import CELLS, LARGEST_BLOCK, device_of
-from recsys.ids import item_numbers, user_numbers
+from recsys.ids import is_several, item_numbers, listed, plain, user_numbers
 from recsys.methods.contract import Recommender
 
 SEEN = ("mask", "keep")
@@ -34,9 +35,11 @@ SEEN = ("mask", "keep")
 class Recommendations:
     """What a trained recommender recommends.
 
-    Every list carries the ids of the log. Errors of all of them: `UnknownNameError` names the
-    nearest id for one that is not known; `ArgumentError` is raised for a k below 1 or a `seen`
-    that is neither word; `NonFiniteError` for scores that are NaN or infinite.
+    Every list carries the ids of the log. Users, items and candidates are one id or any number of
+    them: a list, a Series, an array, a tensor (`recsys.ids.listed`). Errors of all of them:
+    `UnknownNameError` names the nearest id for one that is not known; `ArgumentError` is raised
+    for what holds no ids, a k that is no whole number of at least 1, or a `seen` that is neither
+    word; `NonFiniteError` for scores that are NaN or infinite.
     """
 
     method: Recommender
@@ -47,16 +50,16 @@ class Recommendations:
 
     def for_users(
         self,
-        users: Sequence[Any],
+        users: Any,
         k: int = 10,
         *,
         seen: str = "mask",
-        candidates: Iterable[Any] | None = None,
+        candidates: Any = None,
     ) -> pd.DataFrame:
         """The best items for users that the method was trained on.
 
         Args:
-            users: ids as the log has them; an integer id may also be given as text.
+            users: ids as the log has them, or one; an integer id may also be given as text.
             k: items a list.
             seen: "mask" leaves out what a user has taken, "keep" recommends that too.
             candidates: ids of the only items to recommend; None for all.
@@ -77,11 +80,11 @@ class Recommendations:
 
     def for_newcomers(
         self,
-        histories: Sequence[Sequence[Any]],
+        histories: Any,
         k: int = 10,
         *,
         seen: str = "mask",
-        candidates: Iterable[Any] | None = None,
+        candidates: Any = None,
     ) -> pd.DataFrame:
         """The best items for people who are known by a few items each, and were not trained on.
 
@@ -90,8 +93,9 @@ class Recommendations:
         the newcomer's (`Recommender.score_newcomers`).
 
         Args:
-            histories: item ids (or titles, where they are unique), oldest first; one history may
-                be given by itself.
+            histories: a list (or Series, or array) of histories, each of item ids (or titles,
+                where they are unique), oldest first. One history may be given by itself, and so
+                may the only item of one.
             k, seen, candidates: as in `for_users`.
 
         Returns:
@@ -99,13 +103,15 @@ class Recommendations:
 
         Raises:
             ConfigError: the method knows people only by their training.
-            ArgumentError: a history is empty.
+            ArgumentError: a history is empty, or ids stand beside histories.
         """
-        if len(histories) > 0 and isinstance(histories[0], str | int | np.integer):
-            histories = [histories]
+        histories = _histories(histories)
         lengths = [len(history) for history in histories]
-        if not lengths or min(lengths) == 0:
-            raise ArgumentError(f"a history needs at least one item (got {list(histories)!r})")
+        if 0 in lengths:
+            raise ArgumentError(
+                f"a history needs at least one item (number {lengths.index(0)} of {len(lengths)}, "
+                "from 0, has none)"
+            )
         log = Interactions.from_indices(
             torch.arange(len(lengths)).repeat_interleave(torch.tensor(lengths)),
             item_numbers(self.history, [item for history in histories for item in history]),
@@ -120,9 +126,7 @@ class Recommendations:
         )  # fmt: skip
         return self._table("history", np.arange(len(lengths)), lists)
 
-    def similar_items(
-        self, items: Sequence[Any], k: int = 10, *, candidates: Iterable[Any] | None = None
-    ) -> pd.DataFrame:
+    def similar_items(self, items: Any, k: int = 10, *, candidates: Any = None) -> pd.DataFrame:
         """The items most like some items, themselves left out.
 
         By the cosine of the item embeddings, or by what the method itself calls similar
@@ -154,15 +158,14 @@ class Recommendations:
         excluded: Callable[[Tensor], list[tuple[Tensor, Tensor]]],
         count: int,
         k: int,
-        candidates: Iterable[Any] | None,
+        candidates: Any,
     ) -> Lists:
-        if k < 1:
-            raise ArgumentError(f"k must be at least 1 (got {k})")
+        k = _whole(k)
         num_items = self.history.num_items
         left_out = torch.zeros(num_items, dtype=torch.bool)
         if candidates is not None:
             left_out[:] = True
-            left_out[item_numbers(self.history, list(candidates))] = False
+            left_out[item_numbers(self.history, listed("candidates", candidates))] = False
         training = self.method.training
         self.method.eval()
         size = max(1, min(LARGEST_BLOCK, CELLS // num_items))
@@ -207,6 +210,26 @@ def _best(scores: Tensor, excluded: list[tuple[Tensor, Tensor]], k: int, first_r
     top = topk.rank_items(scores, k=min(k, scores.shape[1]), excluded=out)
     rows, places = torch.nonzero(top.scores > -torch.inf, as_tuple=True)
     return first_row + rows, places + 1, top.ids[rows, places], top.scores[rows, places]
+
+
+def _histories(given: Any) -> list[list[Any]]:
+    parts = list(given) if is_several(given) and not isinstance(given, Mapping) else [given]
+    several = [is_several(part) for part in parts]
+    if isinstance(given, pd.DataFrame) or not any(several):
+        return [listed("histories", given)]
+    if not all(several):
+        single = parts[several.index(False)]
+        raise ArgumentError(
+            f"histories must be ids, or lists of ids, and not both (got {single!r} beside a list)"
+        )
+    return [listed("a history", part) for part in parts]
+
+
+def _whole(k: Any) -> int:
+    number = plain(k)
+    if not isinstance(number, Integral) or isinstance(number, bool) or number < 1:
+        raise ArgumentError(f"k must be a whole number of at least 1 (got {k!r})")
+    return int(number)
 
 
 def _keeps(seen: str) -> bool:

@@ -8,6 +8,8 @@ import resource
 import sys
 from importlib.metadata import PackageNotFoundError, version
 
+from graphcl.app.passwords import without_password
+
 PACKAGES = (
     "graphcl",
     "torch",
@@ -44,9 +46,10 @@ def peak_memory_bytes() -> int:
 
 
 def command_line() -> str:
-    """The command as typed, with the program's folder cut off."""
+    """The command as typed, with the program's folder and passwords cut off."""
     import shlex
 
     name = os.path.basename(sys.argv[0])
     # What `python -m graphcl` calls itself.
-    return shlex.join(["graphcl" if name == "__main__.py" else name, *sys.argv[1:]])
+    name = "graphcl" if name == "__main__.py" else name
+    return shlex.join([name, *(without_password(argument) for argument in sys.argv[1:])])

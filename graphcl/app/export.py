@@ -7,6 +7,8 @@ nothing half-written is ever found under it.
 from __future__ import annotations
 
 import io
+import json
+import os
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -41,15 +43,15 @@ class Exported:
 
 
 def export_run(
-    run: Path,
-    out: Path | None = None,
+    run: str | os.PathLike[str],
+    out: str | os.PathLike[str] | None = None,
     *,
     seed: int | None = None,
     formats: Sequence[str] = FORMATS,
     index: bool | None = None,
     encoder: bool = True,
     dataset: str | None = None,
-    data_root: Path | None = None,
+    data_root: str | os.PathLike[str] | None = None,
 ) -> Exported:
     """Export one seed of a finished run.
 
@@ -76,7 +78,7 @@ def export_run(
             "an index of the items is made by faiss, which is not installed; "
             'get it with `pip install "graphcl[ann]"`'
         )
-    target = out if out is not None else Path("exports") / run.resolve().name
+    target = Path(out) if out is not None else Path("exports") / Path(run).resolve().name
     # Before the work, so that a target which cannot be written shows at once.
     with new_folder(target) as folder:
         loaded = load_run(run, seed=seed, dataset=dataset, data_root=data_root)
@@ -218,5 +220,8 @@ def _write_model(folder: Path, loaded: LoadedRun, done: Exported) -> None:
     done.files[WEIGHTS] = f"all weights of seed {loaded.seed}, in safetensors"
     write_text(folder / "config.yaml", dump_yaml(loaded.stored_config))
     done.files["config.yaml"] = "method, data set, protocol and every setting"
-    write_bytes(folder / "result.json", (loaded.folder / "result.json").read_bytes())
+    measured = json.loads((loaded.folder / "result.json").read_text(encoding="utf-8"))
+    # As read, the command has no passwords; an older version wrote them.
+    measured["command"] = loaded.result.command
+    write_text(folder / "result.json", json.dumps(measured, indent=2) + "\n")
     done.files["result.json"] = "what was measured, with the hash of the data and the versions"

@@ -13,17 +13,32 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 
 from graphcl.atomic import write_bytes, write_json, write_text
 from graphcl.config import dump_yaml, read_yaml
 from graphcl.errors import CheckpointError, OutputError
-from graphcl.train.checkpoint import CheckpointFolder
+from graphcl.train.folder import CheckpointFolder
+from graphcl.train.state import MOST_SECONDS, Natural, Part
 
-SEED_RECORD = {
-    "fingerprint", "seed", "metrics", "validation", "baselines",
-    "epochs", "best_epoch", "parameters", "seconds",
-}  # fmt: skip
-"""The keys of a finished seed's record."""
+
+class SeedRecord(BaseModel):
+    """What is kept of a finished seed."""
+
+    model_config = ConfigDict(strict=True, extra="ignore")
+
+    fingerprint: str
+    seed: int
+    metrics: dict[str, FiniteFloat] = Field(min_length=1)
+    validation: dict[str, FiniteFloat]
+    baselines: dict[str, dict[str, FiniteFloat]]
+    epochs: Natural
+    best_epoch: int | None
+    parameters: Natural
+    seconds: float = Field(ge=0, le=MOST_SECONDS, allow_inf_nan=False)
+    # Not in the records of earlier versions.
+    parts: list[Part] = Field(default_factory=list)
+    peak_memory_bytes: Natural = 0
 
 
 class RunFolder:
@@ -105,7 +120,9 @@ class RunFolder:
                 leftover.unlink()  # of a write that was killed
         else:
             self._started = True
-        write_text(self.config, dump_yaml(specification))
+        content = dump_yaml(specification)
+        if not self.config.exists() or self.config.read_text(encoding="utf-8") != content:
+            write_text(self.config, content)
 
     def checkpoints(self, seed: int) -> CheckpointFolder:
         """The checkpoint folder of one seed."""
@@ -114,25 +131,59 @@ class RunFolder:
     def finished_seed(self, seed: int, fingerprint: str) -> dict[str, Any] | None:
         """What `finish_seed` stored, or None while the seed is unfinished.
 
-        A damaged record counts as unfinished: the seed's checkpoint is still there.
+        A record that is no JSON, or lacks a value, counts as unfinished: the seed's checkpoint
+        is still there.
 
         Raises:
-            CheckpointError: the seed was run on other data or with other settings.
+            CheckpointError: a value is not what it can be, or the seed was run on other data or
+                with other settings.
         """
-        path = self._seed_result(seed)
-        try:
-            record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-            complete = record.keys() >= SEED_RECORD
-        except (OSError, ValueError, AttributeError):
-            return None
-        if not complete:
-            return None
-        if record["fingerprint"] != fingerprint:
+        record = self.seed_record(seed)
+        if record is not None and record["fingerprint"] != fingerprint:
             raise CheckpointError(
                 f"seed {seed} in '{self.path}' was run on other data or with other settings; "
                 "give another --out"
             )
         return record
+
+    def seed_record(self, seed: int) -> dict[str, Any] | None:
+        """`finished_seed`, whatever the settings and data were.
+
+        Raises:
+            CheckpointError: a value is not what it can be.
+        """
+        path = self._seed_result(seed)
+        try:
+            record: dict[str, Any] = SeedRecord.model_validate(
+                json.loads(path.read_text(encoding="utf-8"))
+            ).model_dump()
+        except ValidationError as error:
+            places = [(each["type"], len(each["loc"])) for each in error.errors()]
+            if ("missing", 1) in places or ("model_type", 0) in places:
+                return None
+            detail = error.errors()[0]
+            key = ".".join(str(part) for part in detail["loc"])
+            found = f"{key}: {detail['msg'].lower()} (got {detail['input']!r:.80})"
+        except (OSError, ValueError, RecursionError):
+            return None
+        else:
+            if record["seed"] == seed:
+                return record
+            found = f"it is of seed {record['seed']}"
+        raise self.damaged_record(seed, found)
+
+    def damaged_record(self, seed: int, reason: str) -> CheckpointError:
+        """The error about the record of `seed`, which says how to go on."""
+        return CheckpointError(
+            f"'{self._seed_result(seed)}' is damaged: {reason}; {self.way_on(seed)}"
+        )
+
+    def way_on(self, seed: int) -> str:
+        """What helps when files of a finished seed are of no use."""
+        return (
+            f"delete '{self._seed_result(seed)}', and the same `graphcl run` with --resume takes "
+            f"seed {seed} up from its last checkpoint, or anew where there is none"
+        )
 
     def finish_seed(self, seed: int, record: dict[str, Any]) -> None:
         """Store the metrics of a seed, so that a resumed run passes over it."""

@@ -7,6 +7,7 @@ safetensors, and names lead to classes of installed packages only.
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -20,6 +21,7 @@ from graphcl.app.settings import RunSpecification, stored_specification
 from graphcl.config import fingerprint as fingerprint_of
 from graphcl.errors import CheckpointError, ConfigError, DataError
 from graphcl.evaluate.contract import Split, VectorTable
+from graphcl.memory import memory_errors
 from graphcl.methods.contract import Method
 from graphcl.report.read import Result, read_result
 from graphcl.train.checkpoint import Checkpoint, load_checkpoint, restore_model
@@ -74,7 +76,7 @@ def load_run(
     *,
     seed: int | None = None,
     dataset: str | None = None,
-    data_root: Path | None = None,
+    data_root: str | os.PathLike[str] | None = None,
 ) -> LoadedRun:
     """Build method and data of a finished run again, with the weights that were tested.
 
@@ -92,6 +94,7 @@ def load_run(
         DataError: `result.json` is damaged, or the data set is another one than the run's.
         ConfigError: `config.yaml` is damaged or names what is not installed, or no such seed.
         CheckpointError: the weights are damaged, or belong to other settings or data.
+        TooLargeError: the settings ask for a model that no memory here holds.
     """
     folder = Path(folder)
     result = read_result(folder)
@@ -100,21 +103,25 @@ def load_run(
     seed = _choose_seed(folder, seed, result, exported)
     # Of what is stored, so that a setting which a later version adds changes nothing.
     fingerprint = fingerprint_of({**content, "seeds": seed, "dataset": result.dataset})
-    named = {"columns": specification.columns} if specification.columns else {}
-    split: Split = specification.task.load(
-        dataset or specification.dataset, specification.protocol, seed, data_root, **named
+    # Before a model is built, whose sizes are those of the settings.
+    record = None
+    if exported:
+        _check_fingerprint(folder / WEIGHTS, exported, fingerprint)
+    else:
+        record = _tested_record(RunFolder(folder), seed, fingerprint)
+    split = specification.load(
+        seed, None if data_root is None else Path(data_root), dataset=dataset
     )
     _check_data(folder, split, result)
     # Only the global generator of the caller must not notice.
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), memory_errors():
         seed_everything(seed)
         seen = specification.task.training_data(specification.method_class, split)
         method: Method = specification.method_class(specification.settings, seen)
     if exported:
-        _check_fingerprint(folder / WEIGHTS, exported, fingerprint)
         restore_model(method, exported.tensors, folder / WEIGHTS)
-    else:
-        _restore_tested(method, RunFolder(folder), seed, fingerprint)
+    elif record:
+        _restore_tested(method, RunFolder(folder), record)
     method.eval()
     return LoadedRun(folder, specification, content, seed, fingerprint, split, method, result)
 
@@ -143,22 +150,35 @@ def _check_data(folder: Path, split: Split, result: Result) -> None:
         )
 
 
-def _restore_tested(method: Method, run: RunFolder, seed: int, fingerprint: str) -> None:
-    """Put the weights that `graphcl run` tested into `method`."""
-    try:
-        record = run.finished_seed(seed, fingerprint)
-    except CheckpointError:
-        raise CheckpointError(
-            f"'{run.config}' does not hold the settings and data that seed {seed} was run with"
-        ) from None
+def _tested_record(run: RunFolder, seed: int, fingerprint: str) -> dict[str, Any]:
+    record = run.seed_record(seed)
     if record is None:
         raise CheckpointError(f"'{run.path}' holds no readable result of seed {seed}")
+    if record["fingerprint"] != fingerprint:
+        raise CheckpointError(
+            f"'{run.config}' does not hold the settings and data that seed {seed} was run with"
+        )
+    return record
+
+
+def _restore_tested(method: Method, run: RunFolder, record: Mapping[str, Any]) -> None:
+    """Put the weights that `graphcl run` tested into `method`."""
     if not method.trainable:
         return  # the same data give the same method
-    checkpoints = run.checkpoints(seed)
+    checkpoints = run.checkpoints(record["seed"])
     path = checkpoints.last if record["best_epoch"] is None else checkpoints.best
-    checkpoint = load_checkpoint(path)
-    _check_fingerprint(path, checkpoint, fingerprint)
+    try:
+        checkpoint = load_checkpoint(path)
+    except CheckpointError as error:
+        raise CheckpointError(f"{error}; {run.way_on(record['seed'])}") from None
+    _check_fingerprint(path, checkpoint, record["fingerprint"])
+    progress = checkpoint.state.get("progress")
+    epoch = progress.get("best_epoch") if isinstance(progress, dict) else None
+    if epoch != record["best_epoch"]:
+        raise CheckpointError(
+            f"'{path}' holds the best epoch {epoch}, but {record['best_epoch']} was tested; "
+            f"{run.way_on(record['seed'])}"
+        )
     restore_model(method, checkpoint.part("model"), path)
 
 

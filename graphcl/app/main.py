@@ -6,11 +6,13 @@ import os
 import signal
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
+from graphcl.app.passwords import without_password
 from graphcl.errors import GraphclError
+from graphcl.memory import memory_errors
 
 app = typer.Typer(
     help="Contrastive learning on graphs and for recommendation.",
@@ -21,13 +23,44 @@ app = typer.Typer(
 data_app = typer.Typer(help="List, fetch and check data sets.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
 
+
+def _path(given: str | Path) -> Path:
+    # An empty name is a variable of the shell that is not set, and `Path` takes it for ".".
+    if not str(given).strip():
+        raise typer.BadParameter(f"it must be a path, '.' for the current folder (got {given!r})")
+    return Path(given)
+
+
+def _run_folder(explanation: str) -> Any:
+    return typer.Argument(parser=_path, metavar="RUN", help=explanation)
+
+
+def _out(explanation: str, *names: str) -> Any:
+    return _path_option(explanation, *names, "--out")
+
+
+def _path_option(explanation: str, *names: str) -> Any:
+    return typer.Option(*names, parser=_path, metavar="<path>", help=explanation)
+
+
 DataRoot = Annotated[
     Path | None,
-    typer.Option("--data-root", help="Folder that holds data sets; default $GRAPHCL_DATA."),
+    _path_option("Folder that holds data sets; default $GRAPHCL_DATA.", "--data-root"),
 ]
 Track = Annotated[
     list[str] | None,
     typer.Option(metavar="SERVICE", help="Log to tensorboard, mlflow or wandb too. Repeatable."),
+]
+
+UserColumn = Annotated[
+    str | None, typer.Option("--user-col", help="The user column of a table of your own.")
+]
+ItemColumn = Annotated[str | None, typer.Option("--item-col", help="Its item column.")]
+TimeColumn = Annotated[
+    str | None, typer.Option("--time-col", help="Its time column; default: file order.")
+]
+RatingColumn = Annotated[
+    str | None, typer.Option("--rating-col", help="Its rating column, if any.")
 ]
 
 MovedDataset = Annotated[
@@ -50,13 +83,14 @@ def run(
     task: Annotated[str | None, typer.Option(help="Default: the method's first task.")] = None,
     protocol: Annotated[str | None, typer.Option(help="Default: the task's first.")] = None,
     config: Annotated[
-        Path | None, typer.Option(help="YAML file; sets task, protocol and seeds as well.")
+        Path | None,
+        _path_option("YAML file; sets task, protocol and seeds as well.", "--config"),
     ] = None,
     settings: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Repeatable.")
     ] = None,
     seeds: Annotated[int | None, typer.Option(min=1, help="Run seeds 0..N-1.")] = None,
-    out: Annotated[Path | None, typer.Option(help="Default: runs/METHOD_DATASET.")] = None,
+    out: Annotated[Path | None, _out("Default: runs/METHOD_DATASET.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue a stopped run.")] = False,
     embeddings: Annotated[
         bool, typer.Option("--embeddings", help="Save the first seed's embeddings.")
@@ -66,16 +100,10 @@ def run(
     ] = 10.0,
     track: Track = None,
     data_root: DataRoot = None,
-    user_col: Annotated[
-        str | None, typer.Option("--user-col", help="The user column of a table of your own.")
-    ] = None,
-    item_col: Annotated[str | None, typer.Option("--item-col", help="Its item column.")] = None,
-    time_col: Annotated[
-        str | None, typer.Option("--time-col", help="Its time column; default: file order.")
-    ] = None,
-    rating_col: Annotated[
-        str | None, typer.Option("--rating-col", help="Its rating column, if any.")
-    ] = None,
+    user_col: UserColumn = None,
+    item_col: ItemColumn = None,
+    time_col: TimeColumn = None,
+    rating_col: RatingColumn = None,
 ) -> None:
     """Train METHOD on DATASET, test it once per seed, and write a run folder."""
     from rich.console import Console
@@ -126,7 +154,8 @@ def tune(
     task: Annotated[str | None, typer.Option(help="Default: the method's first task.")] = None,
     protocol: Annotated[str | None, typer.Option(help="Default: the task's first.")] = None,
     config: Annotated[
-        Path | None, typer.Option(help="YAML file to start from; sets task and protocol as well.")
+        Path | None,
+        _path_option("YAML file to start from; sets task and protocol as well.", "--config"),
     ] = None,
     settings: Annotated[
         list[str] | None,
@@ -136,7 +165,8 @@ def tune(
         list[str] | None,
         typer.Option(
             metavar="KEY[=LOW..HIGH|=[A, B]]",
-            help="Search these settings only. Repeatable. Default: all with a range but epochs.",
+            help="Search these settings only, inside these limits. Repeatable. "
+            "Default: all with a range but epochs.",
         ),
     ] = None,
     trials: Annotated[
@@ -154,7 +184,7 @@ def tune(
         str | None,
         typer.Option(help="Database URL, .db file or .journal file; default OUT/study.db."),
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="Default: runs/tune/STUDY.")] = None,
+    out: Annotated[Path | None, _out("Default: runs/tune/STUDY.")] = None,
     warmup: Annotated[
         int | None,
         typer.Option(min=0, help="Epochs before pruning; default a third of them, at least 20."),
@@ -168,6 +198,10 @@ def tune(
     ] = True,
     track: Track = None,
     data_root: DataRoot = None,
+    user_col: UserColumn = None,
+    item_col: ItemColumn = None,
+    time_col: TimeColumn = None,
+    rating_col: RatingColumn = None,
 ) -> None:
     """Search METHOD's settings on DATASET by validation, then test the chosen ones once.
 
@@ -182,6 +216,7 @@ def tune(
         storage=storage, out=out, warmup=warmup, sampler_seed=sampler_seed,
         heartbeat=heartbeat, test=test, services=tracking(track or (), _warn),
         data_root=data_root,
+        columns={"user": user_col, "item": item_col, "time": time_col, "rating": rating_col},
     )  # fmt: skip
 
 
@@ -209,12 +244,12 @@ def show(
 
 @app.command()
 def report(
-    runs: Annotated[
-        list[Path], typer.Argument(help="Run folders, and OUT folders of `graphcl tune`.")
-    ],
-    out: Annotated[Path, typer.Option("-o", "--out", help="The page to write.")] = Path(
-        "report.html"
-    ),
+    runs: Annotated[list[Path], _run_folder("Run folders, and OUT folders of `graphcl tune`.")],
+    out: Annotated[Path, _out("The page to write.", "-o")] = Path("report.html"),
+    storage: Annotated[
+        str | None,
+        typer.Option(help="URL of the database, where a server keeps the studies."),
+    ] = None,
 ) -> None:
     """Compare runs in one table and write one self-contained HTML page."""
     from rich.console import Console
@@ -224,15 +259,13 @@ def report(
 
     console = Console()
     print_comparison(console, runs)
-    console.print(f"report: {write_report(runs, out)}", highlight=False)
+    console.print(f"report: {write_report(runs, out, storage)}", highlight=False)
 
 
 @app.command()
 def export(
-    run: Annotated[Path, typer.Argument(help="The folder of a finished run.")],
-    out: Annotated[
-        Path | None, typer.Option("-o", "--out", help="A new folder; default exports/RUN.")
-    ] = None,
+    run: Annotated[Path, _run_folder("The folder of a finished run.")],
+    out: Annotated[Path | None, _out("A new folder; default exports/RUN.", "-o")] = None,
     seed: Annotated[int | None, typer.Option(help="Default: the run's first.")] = None,
     formats: Annotated[
         list[str] | None,
@@ -261,7 +294,7 @@ def export(
 
 @app.command()
 def recommend(
-    run: Annotated[Path, typer.Argument(help="The folder of a finished run, or an export of one.")],
+    run: Annotated[Path, _run_folder("The folder of a finished run, or an export of one.")],
     users: Annotated[
         list[str] | None, typer.Option("--user", help="An id of the data set. Repeatable.")
     ] = None,
@@ -327,6 +360,12 @@ def data_check(
 INTERRUPTED = 130
 """What typer turns a KeyboardInterrupt into."""
 
+PIPE_CLOSED = 141
+"""What a shell says of a program that SIGPIPE ended: whoever read its output has seen enough."""
+
+CONTINUED_BY = {"run": "the same command with --resume", "tune": "the same command"}
+"""Commands that go on from where they were stopped."""
+
 # The base of typer's own complaints about arguments; typer exports only this subclass.
 _UsageError: type[Exception] = typer.BadParameter.__mro__[1]
 
@@ -339,20 +378,50 @@ def main() -> None:
     signal.signal(signal.SIGTERM, _interrupt)
     debug = "--debug" in sys.argv[1:]
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
+    # Services that are told of a run look here for its command.
+    sys.argv[1:] = [without_password(argument) for argument in sys.argv[1:]]
+    if not _is_first() and not {"run", "tune"} & set(arguments[:1]):
+        sys.exit(0)  # nothing is gained by doing it twice
     try:
-        code = app(arguments, standalone_mode=False)
+        with memory_errors():
+            code = app(arguments, standalone_mode=False)
+        if sys.stdout is not None:  # as it is where it was closed before the start
+            sys.stdout.flush()
+    except SystemExit as stop:
+        # What rich makes of a closed pipe.
+        sys.exit(PIPE_CLOSED if isinstance(stop.__context__, BrokenPipeError) else stop.code)
     except (GraphclError, _UsageError, OSError) as error:
+        if isinstance(error, BrokenPipeError) and _output_is_closed():
+            sys.exit(PIPE_CLOSED)
+        if isinstance(error, _UsageError) and not _is_first():
+            sys.exit(0)  # the first says it; torchrun would end it early if this one failed
         if debug:
             raise
         typer.secho(f"error: {_sentence(error)}", err=True, fg="red")
         sys.exit(2)
     if code == INTERRUPTED:
-        typer.secho("stopped; the same command continues it (a run with --resume)", err=True)
+        by = CONTINUED_BY.get(next(iter(arguments), ""))
+        typer.secho(f"stopped; {by} continues it" if by else "stopped", err=True)
     sys.exit(code)
+
+
+def _is_first() -> bool:
+    """Whether no other process of `torchrun` speaks for this one."""
+    return os.environ.get("RANK", "0") == "0"
 
 
 def _warn(sentence: str) -> None:
     typer.secho(f"warning: {sentence}", err=True, fg="yellow")
+
+
+def _output_is_closed() -> bool:
+    """Whether nobody reads the output any more; what was still to be written is then dropped."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return True
+    return False
 
 
 def _interrupt(number: int, frame: object) -> None:
@@ -362,8 +431,9 @@ def _interrupt(number: int, frame: object) -> None:
 
 def _sentence(error: Exception) -> str:
     if isinstance(error, GraphclError):
-        return str(error)
+        return without_password(str(error))
     if isinstance(error, OSError):
-        return f"{error.strerror or error}: '{error.filename}'"
+        where = "" if error.filename is None else f": '{error.filename}'"
+        return f"{error.strerror or error}{where}"
     text: str = error.format_message()  # type: ignore[attr-defined]
-    return " ".join(text.split())
+    return without_password(" ".join(text.split()))

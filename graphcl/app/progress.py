@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -38,6 +39,13 @@ class ProgressDisplay:
             "processes, not its batches",
             highlight=False,
         )
+
+    def tell_complete(self, folder: Path) -> None:
+        """One line about a run that has nothing left to do."""
+        self.console.print(
+            f"the run in '{folder}' is complete: nothing was run or changed",
+            highlight=False, markup=False, soft_wrap=True,
+        )  # fmt: skip
 
     def finish_seed(self, seed: int, metric: str, value: float, seconds: float) -> None:
         """One line per finished seed."""

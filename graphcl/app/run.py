@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -12,12 +12,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import numpy as np
-
 from graphcl.app.catalogue import load_class, method_table
 from graphcl.app.environment import command_line, peak_memory_bytes, threads, versions
 from graphcl.app.folder import RunFolder
 from graphcl.app.progress import ProgressDisplay
+from graphcl.app.result import Metrics, baselines_of, complete_result, result_of
 from graphcl.app.settings import RunSpecification
 from graphcl.app.tracking import Tracking, tracked_run
 from graphcl.atomic import write_json
@@ -25,14 +24,13 @@ from graphcl.config import fingerprint as fingerprint_of
 from graphcl.errors import ConfigError
 from graphcl.evaluate.contract import Split
 from graphcl.methods.contract import Method
-from graphcl.train.checkpoint import Checkpoint, CheckpointFolder
+from graphcl.train.checkpoint import Checkpoint
+from graphcl.train.folder import CheckpointFolder
 from graphcl.train.log import RunLog, rewind, seed_records
 from graphcl.train.loop import Trainer
 from graphcl.train.processes import Processes
 from graphcl.train.seeds import seed_everything
 from graphcl.train.sinks.contract import Sink, Sinks
-
-Metrics = dict[str, float]
 
 
 def run(
@@ -62,7 +60,7 @@ def run(
         seeds = dict.fromkeys([*stored, *specification.seeds])
         specification = replace(specification, seeds=tuple(seeds))
     # Data first: a mistake there must not leave a run folder behind.
-    split = _load(specification, specification.seeds[0], data_root)
+    split = specification.load(specification.seeds[0], data_root)
     with folder.locked() if processes.first else nullcontext():
         return _run_seeds(
             specification, split, folder, display,
@@ -85,7 +83,15 @@ def _run_seeds(
     tracking: Tracking,
     processes: Processes,
 ) -> dict[str, Any]:
-    started = datetime.now(UTC).isoformat(timespec="seconds")
+    part = processes.from_first(
+        lambda: {
+            "started": datetime.now(UTC).isoformat(timespec="seconds"),
+            "command": command_line(),
+            "threads": threads(),
+            "processes": processes.count,
+            "versions": versions(),
+        }
+    )
     seeds, metric = specification.seeds, specification.task.metric
     fingerprints = {seed: _fingerprint(specification, split, seed) for seed in seeds}
     records = processes.from_first(lambda: _open(specification, folder, fingerprints, resume))
@@ -95,6 +101,11 @@ def _run_seeds(
         )
     for seed, record in records.items():
         display.finish_seed(seed, metric, record["metrics"][metric], record["seconds"])
+    if records.keys() == set(seeds):
+        complete = processes.from_first(lambda: complete_result(folder, records, seeds))
+        if complete is not None:
+            display.tell_complete(folder.path)
+            return complete
     team, own = processes, [seed for seed in seeds if seed not in records]
     if not specification.method_class.divides_batches:
         if 0 < len(own) < processes.count:
@@ -102,20 +113,21 @@ def _run_seeds(
         team, own = Processes(), own[processes.rank :: processes.count]
     for seed in own:
         if seed != seeds[0]:
-            split = _load(specification, seed, data_root)
+            split = specification.load(seed, data_root)
         record = _run_seed(
             specification, split, seed, folder, display,
             fingerprint=fingerprints[seed], resume=resume, checkpoint_seconds=checkpoint_seconds,
             snapshot=seed == seeds[0], save_embeddings=save_embeddings and seed == seeds[0],
-            tracking=tracking, team=team, data_root=data_root,
+            tracking=tracking, team=team, data_root=data_root, part=part,
         )  # fmt: skip
         records[seed] = record
         display.finish_seed(seed, metric, record["metrics"][metric], record["seconds"])
-    for part in processes.gather(records):
-        for seed in part.keys() - records.keys():
-            records[seed] = record = part[seed]
+    for own_records in processes.gather(records):
+        for seed in own_records.keys() - records.keys():
+            records[seed] = record = own_records[seed]
             display.finish_seed(seed, metric, record["metrics"][metric], record["seconds"])
-    result = _result(specification, split, [records[seed] for seed in seeds], started, processes)
+    _check_names(specification, folder, records)
+    result = result_of(specification, split, [records[seed] for seed in seeds], part)
     if processes.first:
         write_json(folder.result, result)
     return result
@@ -138,29 +150,40 @@ def _open(
             records[seed] = record
         else:
             # Before anybody writes: seeds that are divided among processes share the log.
-            rewind(folder.log, seed, _epoch(folder.checkpoints(seed).load_last(fingerprint)))
+            checkpoint = folder.checkpoints(seed).load_last(
+                fingerprint, seed=seed, epochs=specification.settings.epochs
+            )
+            rewind(folder.log, seed, _epoch(checkpoint))
+    _check_names(specification, folder, records)
     return records
+
+
+def _check_names(
+    specification: RunSpecification, folder: RunFolder, records: Mapping[int, Mapping[str, Any]]
+) -> None:
+    """Refuse the record of a seed that lacks a number of the task or of the other seeds."""
+    found = {seed: set(_names(record)) for seed, record in records.items()}
+    wanted = {f"metrics {specification.task.metric}"}.union(*found.values())
+    for seed, names in found.items():
+        missing = [
+            f"baselines {name}"
+            for name in baselines_of(specification)
+            if name not in records[seed]["baselines"]
+        ]
+        missing += sorted(wanted - names)
+        if missing:
+            raise folder.damaged_record(seed, f"it is without {missing[0]}")
+
+
+def _names(record: Mapping[str, Any]) -> Iterator[str]:
+    baselines = {f"baselines {name}": found for name, found in record["baselines"].items()}
+    for what, numbers in {**record, **baselines}.items():
+        if what in ("metrics", "validation", *baselines):
+            yield from (f"{what} {name}" for name in numbers)
 
 
 def _epoch(checkpoint: Checkpoint | None) -> int:
     return checkpoint.state["progress"]["epoch"] if checkpoint else 0
-
-
-def _load(specification: RunSpecification, seed: int, data_root: Path | None) -> Split:
-    named = {"columns": specification.columns} if specification.columns else {}
-    split: Split = specification.task.load(
-        specification.dataset, specification.protocol, seed, data_root, **named
-    )
-    return split
-
-
-def _baselines(specification: RunSpecification) -> Sequence[str]:
-    table = method_table()
-    return [
-        name
-        for name in specification.task.baselines
-        if name in table and name != specification.method
-    ]
 
 
 def _run_seed(
@@ -178,6 +201,7 @@ def _run_seed(
     tracking: Tracking,
     team: Processes,
     data_root: Path | None,
+    part: Mapping[str, Any],
 ) -> dict[str, Any]:
     """Train and test one seed, with everything that the run keeps of it."""
     clock, seconds_before = time.perf_counter(), 0.0
@@ -185,11 +209,15 @@ def _run_seed(
     method = _make(specification.method_class, specification.settings, specification, split)
     record: dict[str, Any] = {
         "seed": seed, "fingerprint": fingerprint,
-        "epochs": 0, "best_epoch": None, "validation": {},
+        "epochs": 0, "best_epoch": None, "validation": {}, "parts": [part],
     }  # fmt: skip
     checkpoints, checkpoint = folder.checkpoints(seed), None
     if resume and method.trainable:
-        checkpoint = team.from_first(lambda: checkpoints.load_last(fingerprint))
+        checkpoint = team.from_first(
+            lambda: checkpoints.load_last(
+                fingerprint, seed=seed, epochs=specification.settings.epochs
+            )
+        )
     before = checkpoint.state["progress"] if checkpoint else {}
     seconds_before = before.get("seconds", 0.0)
     opening = time.perf_counter()
@@ -200,7 +228,7 @@ def _run_seed(
                 method, specification.task, split,
                 seed=seed, generator=generator, folder=checkpoints, log=log,
                 fingerprint=fingerprint,
-                checkpoint_seconds=checkpoint_seconds, processes=team,
+                checkpoint_seconds=checkpoint_seconds, processes=team, part=part,
             )  # fmt: skip
             if checkpoint:
                 trainer.resume(checkpoint)
@@ -209,6 +237,7 @@ def _run_seed(
                 "epochs": progress.epoch,
                 "best_epoch": progress.best_epoch,
                 "validation": progress.best_metrics,
+                "parts": trainer.parts,
             }
         method.eval()
         # The others wait here while the first process tests.
@@ -222,9 +251,10 @@ def _run_seed(
         if save_embeddings:
             folder.write_embeddings(method.embed(split.train).numpy(force=True))
         record["baselines"] = {
-            name: _run_baseline(name, specification, _load(specification, seed, data_root), seed)
-            for name in _baselines(specification)
+            name: _run_baseline(name, specification, specification.load(seed, data_root), seed)
+            for name in baselines_of(specification)
         }
+        record["peak_memory_bytes"] = peak_memory_bytes()
         folder.finish_seed(seed, record)
     return team.from_first(lambda: record)
 
@@ -277,53 +307,3 @@ def _run_baseline(name: str, specification: RunSpecification, split: Split, seed
 def _fingerprint(specification: RunSpecification, split: Split, seed: int) -> str:
     described = {**specification.as_dict(), "seeds": seed, "dataset": split.dataset}
     return fingerprint_of(described)
-
-
-def _result(
-    specification: RunSpecification,
-    split: Split,
-    records: Sequence[dict[str, Any]],
-    started: str,
-    processes: Processes,
-) -> dict[str, Any]:
-    seeds = [record["seed"] for record in records]
-    return {
-        "method": specification.method,
-        "dataset": split.dataset,
-        "task": specification.task.name,
-        "protocol": split.protocol,
-        # Nothing chose anything where a protocol has no validation.
-        "select": specification.task.metric if any(r["validation"] for r in records) else None,
-        "headline": list(specification.task.headline),
-        "metrics": summarise([record["metrics"] for record in records]),
-        "validation": summarise([record["validation"] for record in records]),
-        "baselines": {
-            name: {
-                "metrics": summarise([record["baselines"][name] for record in records]),
-                "seeds": seeds,
-            }
-            for name in _baselines(specification)
-        },
-        "seeds": seeds,
-        "epochs": [record["epochs"] for record in records],
-        "best_epoch": [record["best_epoch"] for record in records],
-        "settings": specification.settings.model_dump(),
-        "parameters": records[0]["parameters"],
-        "seconds": round(sum(record["seconds"] for record in records), 2),
-        "peak_memory_bytes": peak_memory_bytes(),
-        "threads": threads(),
-        "processes": processes.count,
-        "versions": versions(),
-        "command": command_line(),
-        "started": started,
-    }
-
-
-def summarise(values: Sequence[Metrics]) -> dict[str, dict[str, Any]]:
-    """Mean, sample standard deviation (0 for one seed) and values of each metric."""
-    summary = {}
-    for name in values[0]:
-        column = [float(metrics[name]) for metrics in values]
-        spread = float(np.std(column, ddof=1)) if len(column) > 1 else 0.0
-        summary[name] = {"mean": float(np.mean(column)), "std": spread, "values": column}
-    return summary

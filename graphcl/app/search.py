@@ -1,16 +1,22 @@
 """What `graphcl tune` searches: the ranges that stand beside the fields of a method's `Config`.
 
-A field written with `graphcl.config.tunable` carries its range. The settings that the search
-starts from are always inside: a range that does not hold its value is widened to it, so that
-the first trial can be those settings themselves.
+A field written with `graphcl.config.tunable` carries its range. One that does not hold the value
+that the search starts from is widened to it, so that the first trial can be those settings
+themselves. Limits that a user gave hold for every trial: where they leave the start out, the
+first trial has the nearest value that they allow.
 """
 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from types import UnionType
+from typing import TYPE_CHECKING, Annotated, Any, Union, get_args, get_origin
+
+from pydantic import TypeAdapter, ValidationError
+from pydantic.fields import FieldInfo
 
 from graphcl.config import Config, parse_override
 from graphcl.errors import ConfigError, unknown_name
@@ -23,6 +29,10 @@ Scalar = None | bool | int | float | str
 BUDGETS = ("epochs",)
 """Fields that are searched only when they are named: more of them is never worse where the best
 epoch is chosen by validation, so searching them only makes every trial longer."""
+
+
+LARGEST_WHOLE = 2**53
+"""Beyond it not every whole number is a float, as which they are typed and drawn."""
 
 
 @dataclass(frozen=True)
@@ -54,16 +64,30 @@ class SearchRange:
             return self if value in self.choices else replace(self, choices=(*self.choices, value))
         assert self.low is not None
         assert self.high is not None
-        if self.log and value <= 0:
+        if not _is_number(value) or (self.log and value <= 0):
             return self
         return replace(self, low=min(self.low, value), high=max(self.high, value))
+
+    @property
+    def least(self) -> Any:
+        """The lowest of the values, which are numbers."""
+        return self.low if self.choices is None else min(self.choices)
+
+    def nearest(self, value: Any) -> Any:
+        """`value`, or the end that is nearest to it where it lies outside; the first choice."""
+        if self.choices is not None:
+            return value if value in self.choices else self.choices[0]
+        assert self.low is not None
+        assert self.high is not None
+        found = min(max(value, self.low), self.high) if _is_number(value) else self.low
+        return int(found) if self.whole else found
 
     def __contains__(self, value: Any) -> bool:
         if self.choices is not None:
             return value in self.choices
         assert self.low is not None
         assert self.high is not None
-        return self.low <= value <= self.high
+        return _is_number(value) and bool(self.low <= value <= self.high)
 
     def __str__(self) -> str:
         if self.choices is not None:
@@ -86,13 +110,15 @@ def search_space(
 
     Args:
         config_class: whose fields carry the ranges.
-        settings: what the search starts from; every range holds its value.
+        settings: what the search starts from; a field's own range is widened to its value.
         fixed: fields that keep their value.
-        wanted: `KEY`, `KEY=LOW..HIGH` or `KEY=[A, B]`, each: search these fields only. Without
-            any, every field with a range is searched but those of `BUDGETS`.
+        wanted: `KEY`, `KEY=LOW..HIGH` or `KEY=[A, B]`, each: search these fields only, the last
+            two within these limits. Without any, every field with a range is searched but those
+            of `BUDGETS`.
 
     Raises:
-        ConfigError: a wanted range is not readable, is also fixed, or nothing is left to search.
+        ConfigError: a wanted range is not readable or not possible, is also fixed, or nothing is
+            left to search.
         UnknownNameError: a wanted field does not exist.
     """
     declared = {
@@ -119,6 +145,8 @@ def search_space(
         )
     return {
         name: chosen[name].containing(settings[name])
+        if chosen[name] is declared.get(name)
+        else chosen[name]
         for name in config_class.model_fields
         if name in chosen
     }
@@ -150,25 +178,92 @@ def _asked(
                 f"--search {name}=LOW..HIGH or --search '{name}=[A, B]'"
             )
         return declared[name]
+    field = config_class.model_fields[name]
     if ".." not in value:
-        choices = parse_override(text)[1]
-        if not isinstance(choices, list) or not choices:
-            raise _unreadable(text)
-        return SearchRange(name, choices=tuple(choices))
+        return SearchRange(name, choices=_choices(name, field, text))
     try:
         low, high = (float(end) for end in value.split(".."))
     except ValueError:
         raise _unreadable(text) from None
+    whole = _check_limits(name, field, low, high, text)
+    own = declared.get(name)
+    return SearchRange(name, low, high, log=own is not None and own.log and low > 0, whole=whole)
+
+
+def _choices(name: str, field: FieldInfo, text: str) -> tuple[Any, ...]:
+    """The values that were typed, each of them one that the field takes."""
+    try:
+        choices = parse_override(text)[1]
+    except ConfigError:  # it speaks of --set
+        raise _unreadable(text) from None
+    if not isinstance(choices, list) or not choices:
+        raise _unreadable(text)
+    return tuple(_checked(name, field, choice) for choice in choices)
+
+
+def _check_limits(name: str, field: FieldInfo, low: float, high: float, text: str) -> bool:
+    """Whether the range is one of whole numbers.
+
+    Raises:
+        ConfigError: the field is no number, or these are no limits for it.
+    """
+    kinds = _kinds(field.annotation)
+    if not kinds & {int, float}:
+        raise ConfigError(
+            f"setting '{name}' is no number, so it has no LOW..HIGH (got '{text}'); "
+            f"list its values: --search '{name}=[A, B]'"
+        )
+    whole = float not in kinds
     if not low < high:
         raise _unreadable(text)
-    own = declared.get(name)
-    return SearchRange(
-        name,
-        low,
-        high,
-        log=own is not None and own.log and low > 0,
-        whole=config_class.model_fields[name].annotation is int,
-    )
+    if not math.isfinite(high - low):
+        raise ConfigError(f"--search takes limits that are finite (got '{text}')")
+    if whole and not all(end.is_integer() and abs(end) <= LARGEST_WHOLE for end in (low, high)):
+        raise ConfigError(
+            f"setting '{name}' is a whole number, so LOW and HIGH are such, up to 2^53 "
+            f"(got '{text}')"
+        )
+    for end in (low, high):
+        _checked(name, field, int(end) if whole else end)
+    return whole
+
+
+def _checked(name: str, field: FieldInfo, value: Any) -> Any:
+    """`value` as the field holds it.
+
+    Raises:
+        ConfigError: the field does not take it, or a study cannot store it.
+    """
+    adapter: TypeAdapter[Any] = TypeAdapter(field.rebuild_annotation())
+    try:
+        held = adapter.dump_python(adapter.validate_python(value))
+    except ValidationError as error:
+        reason = error.errors()[0]["msg"].lower()
+        raise ConfigError(
+            f"setting '{name}' cannot be searched there (got {value!r}): {reason}"
+        ) from None
+    try:
+        json.dumps(held, allow_nan=False)
+    except (TypeError, ValueError):
+        raise ConfigError(
+            f"setting '{name}' is searched over finite numbers, words, truth values and lists of "
+            f"them (got {value!r})"
+        ) from None
+    return value if value == held else held
+
+
+def _kinds(annotation: Any) -> set[Any]:
+    """The types that an annotation allows."""
+    origin = get_origin(annotation)
+    if origin is Annotated:
+        return _kinds(get_args(annotation)[0])
+    if origin in (Union, UnionType):
+        return {kind for each in get_args(annotation) for kind in _kinds(each)}
+    return {annotation}
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _unreadable(text: str) -> ConfigError:

@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+LONGEST_SHOWN = 80
+"""Letters of a history in a message."""
+
+
 def print_export(
     run: Path, out: Path | None, *, formats: Sequence[str], index: bool | None, **options: Any
 ) -> None:
@@ -82,8 +86,21 @@ def print_recommendations(
 
 
 def _split(history: str) -> list[str]:
-    items = [field.strip() for field in next(csv.reader([history], skipinitialspace=True), [])]
-    return [item for item in items if item]
+    """The items of a line of CSV.
+
+    Raises:
+        ConfigError: it is more than a line, or a quotation mark is left open or stands amiss.
+    """
+    try:
+        # Anything but strict guesses what an open quotation mark was to mean.
+        fields = next(csv.reader([history], skipinitialspace=True, strict=True), [])
+    except csv.Error as error:
+        raise ConfigError(
+            "--history must be one line of items with commas between them, where an item that "
+            'holds a comma or begins with a quotation mark is quoted as in CSV: "..." with "" '
+            f"for each inside (got {history[:LONGEST_SHOWN]!r}: {error})"
+        ) from None
+    return [field.strip() for field in fields if field.strip()]
 
 
 def _print_lists(found: pd.DataFrame) -> None:

@@ -13,6 +13,7 @@ from graphcl.app.catalogue import load_class, method_table, task_table
 from graphcl.config import Config, configure, parse_override, read_yaml, with_override
 from graphcl.data import card_names
 from graphcl.errors import ConfigError, unknown_name
+from graphcl.evaluate.contract import Split
 from graphcl.resources import configs_folder
 
 PUBLISHED = ("graph", "recsys")
@@ -24,6 +25,7 @@ class ConfigFile(Config):
 
     method: str
     dataset: str
+    columns: dict[str, str] = Field(default_factory=dict)
     task: str | None = None
     protocol: str | None = None
     seeds: int | list[int] = 1
@@ -54,6 +56,20 @@ class RunSpecification:
     settings_file: Path | None
     columns: dict[str, str] = field(default_factory=dict)
     """user, item, time, rating -> the column of the table `dataset`, where these were named."""
+
+    def load(
+        self, seed: int, data_root: Path | None = None, *, dataset: str | None = None
+    ) -> Split:
+        """The data set, from `dataset` if it has moved there, and its split of a seed.
+
+        Raises:
+            GraphclError: as of the task's `load`.
+        """
+        named = {"columns": self.columns} if self.columns else {}
+        split: Split = self.task.load(
+            dataset or self.dataset, self.protocol, seed, data_root, **named
+        )
+        return split
 
     def as_dict(self) -> dict[str, Any]:
         """What `config.yaml` holds."""
@@ -124,8 +140,9 @@ def specify(
 
     Settings come from, later over earlier: the method's defaults, the published config
     of this method and data set (or `config`), then `overrides`. A config given by name
-    also sets task, protocol and seeds; one that was found only sets `settings`. `columns` says
-    what the columns of a table are called: user and item, and time and rating where there are any.
+    also sets task, protocol, seeds and columns; one that was found only sets `settings`. `columns`
+    says what the columns of a table are called: user and item, and time and rating where there
+    are any.
 
     Raises:
         ConfigError: a name, value or combination is not known or not possible.
@@ -139,6 +156,7 @@ def specify(
         task = task or file.task
         protocol = protocol or (file.protocol if task == file.task else None)
         seeds_wanted = file.seeds if seeds is None else seeds
+        columns = columns if any((columns or {}).values()) else file.columns
     else:
         seeds_wanted = 1 if seeds is None else seeds
     task = task or method_class.tasks[0]

@@ -22,6 +22,7 @@ from optuna.samplers import BaseSampler
 from optuna.storages import BaseStorage, RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 
+from graphcl.app.passwords import without_password
 from graphcl.errors import ConfigError, DataError, GraphclError, OutputError
 
 MOST_RETRIES = 3
@@ -58,7 +59,7 @@ def resolve_storage(storage: str | None, folder: Path) -> str:
         return f"journal:{path.resolve()}"
     raise ConfigError(
         "--storage takes a database URL, a path ending in .db or .sqlite3, or a journal file "
-        f"ending in .journal or .log (got '{storage}')"
+        f"ending in .journal or .log (got '{without_password(storage)}')"
     )
 
 
@@ -129,6 +130,10 @@ def _opening_errors(storage: str) -> Iterator[None]:
         yield
     except GraphclError:
         raise
+    except ValueError as error:  # a port or an option that is no number
+        raise ConfigError(
+            f"'{shown}' is not a database URL such as sqlite:///study.db: {first_line(error)}"
+        ) from None
     except ImportError as error:
         raise ConfigError(
             f"the driver of '{shown}' is not installed: {first_line(error)}"
@@ -139,18 +144,10 @@ def _opening_errors(storage: str) -> Iterator[None]:
         raise DataError(f"the study in '{shown}' cannot be used: {first_line(error)}") from None
 
 
-def without_password(storage: str) -> str:
-    """The storage as it may be printed."""
-    head, separator, rest = storage.partition("://")
-    credentials, at, host = rest.rpartition("@")
-    if not separator or not at:
-        return storage
-    return f"{head}://{credentials.partition(':')[0]}@{host}"
-
-
 def first_line(error: BaseException) -> str:
     """The first line of an error, or its kind where it says nothing."""
-    return str(error).strip().partition("\n")[0] or type(error).__name__
+    # Some drivers repeat the URL that they were given.
+    return without_password(str(error).strip().partition("\n")[0]) or type(error).__name__
 
 
 @contextlib.contextmanager

@@ -9,6 +9,7 @@ after a warm-up, because contrastive losses help late.
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import platform
 import shutil
@@ -38,13 +39,27 @@ from graphcl.app.study import (
     revive,
     storage_errors,
 )
+from graphcl.app.study_record import (
+    StudyRecord,
+    check_folder,
+    described_storage,
+    read_record,
+    write_record,
+)
 from graphcl.app.tracking import Tracking, tracked_run
 from graphcl.atomic import write_text
 from graphcl.config import configure, dump_yaml
-from graphcl.errors import ArgumentError, ConfigError, NonFiniteError, OutputError
+from graphcl.errors import (
+    ArgumentError,
+    ConfigError,
+    NonFiniteError,
+    OutputError,
+    TooLargeError,
+)
 from graphcl.evaluate.contract import Sealed, Split, Task
+from graphcl.memory import memory_errors
 from graphcl.methods.contract import Method
-from graphcl.train.checkpoint import CheckpointFolder
+from graphcl.train.folder import CheckpointFolder
 from graphcl.train.log import RunLog
 from graphcl.train.loop import Trainer
 from graphcl.train.seeds import seed_everything
@@ -110,9 +125,11 @@ class Tuner:
     """One worker on a study.
 
     Raises:
-        ConfigError: the protocol has no validation part, the settings that the search starts
-            from are not possible, or the study searches something else.
-        DataError, MissingDataError, OutputError: data or storage cannot be used.
+        ConfigError: the protocol has no validation part or a trial might not look at it, the
+            settings that the search starts from are not possible, or the study searches
+            something else.
+        DataError, MissingDataError, OutputError: data, storage or folder cannot be used; another
+            study writes the folder.
     """
 
     def __init__(
@@ -138,17 +155,21 @@ class Tuner:
                 f"the protocol '{specification.protocol}' has no validation part to choose by; "
                 f"give another --protocol of: {', '.join(specification.task.protocols)}"
             )
-        if specification.method_class.trainable and specification.settings.evaluate_every <= 0:
-            raise ConfigError(
-                "tuning looks at the validation split: evaluate_every must be at least 1 (got 0)"
-            )
+        self._check_that_all_validate()
         # Settings that cannot be are found here, before there is anything to leave behind.
         specification.method_class(specification.settings, first.train)
+        record = StudyRecord(
+            study=options.study, storage=described_storage(options.storage, options.folder),
+            method=specification.method, dataset=first.dataset["name"],
+            task=specification.task.name,
+        )  # fmt: skip
+        check_folder(options.folder, record)
+        # Before the folder, which a storage that cannot be opened must not leave behind.
+        self.storage = open_storage(options.storage, options.heartbeat)
         try:
             options.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise OutputError(f"cannot write '{options.folder}': {error.strerror}") from None
-        self.storage = open_storage(options.storage, options.heartbeat)
         with storage_errors(options.storage):
             self.study = open_study(
                 self.storage, options.study, self._described(first),
@@ -157,7 +178,18 @@ class Tuner:
                     n_startup_trials=UNPRUNED_TRIALS, n_warmup_steps=options.warmup
                 ),
             )  # fmt: skip
+            if read_record(options.folder) is None:
+                write_record(options.folder, record)
             self._queue_baseline()
+
+    def moved(self) -> list[str]:
+        """What the first trial has instead of the start's, which the limits leave out."""
+        base = self.specification.settings.model_dump()
+        return [
+            f"{name} {each.nearest(base[name])} instead of {base[name]}"
+            for name, each in self.space.items()
+            if base[name] not in each
+        ]
 
     def work(self) -> bool:
         """Run trials until the study has its number of them, or time is up.
@@ -263,16 +295,21 @@ class Tuner:
         total = 0.0
         try:
             settings = self._configured(suggested)
-            for position, seed in enumerate(self.specification.seeds):
-                total += self._train(trial, settings, seed, position, total)
+            with memory_errors():
+                for position, seed in enumerate(self.specification.seeds):
+                    total += self._train(trial, settings, seed, position, total)
         except NonFiniteError as error:
             # A result of these settings like any other, so it is not tried again.
             trial.set_user_attr(REASON, str(error))
             raise optuna.TrialPruned("diverged") from None
-        except (ConfigError, ArgumentError) as error:
+        except (ConfigError, ArgumentError, TooLargeError) as error:
             trial.set_user_attr(REASON, str(error))
             raise optuna.TrialPruned(f"not possible ({error})") from None
-        return total / len(self.specification.seeds)
+        value = total / len(self.specification.seeds)
+        if not math.isfinite(value):
+            trial.set_user_attr(REASON, f"its validation value is {value}")
+            raise optuna.TrialPruned(f"not possible (its validation value is {value})")
+        return value
 
     def _train(
         self, trial: optuna.Trial, settings: Any, seed: int, position: int, before: float
@@ -322,6 +359,18 @@ class Tuner:
             raise pruned
         return best
 
+    def _check_that_all_validate(self) -> None:
+        if not self.specification.method_class.trainable:
+            return
+        for name in ("evaluate_every", "epochs"):
+            searched = self.space.get(name)
+            least = searched.least if searched else getattr(self.specification.settings, name)
+            if least < 1:
+                raise ConfigError(
+                    f"tuning looks at the validation split: {name} must be at least 1 in every "
+                    f"trial (got {least:g})"
+                )
+
     def _longest(self) -> int:
         """The most epochs a seed may take, so that the steps of two trials mean the same."""
         searched = self.space.get("epochs")
@@ -343,10 +392,7 @@ class Tuner:
 
     def _split(self, seed: int) -> Split:
         if seed not in self._splits:
-            specification = self.specification
-            split: Split = specification.task.load(
-                specification.dataset, specification.protocol, seed, self.data_root
-            )
+            split = self.specification.load(seed, self.data_root)
             self._splits[seed] = replace(split, test=_NoTest())
         return self._splits[seed]
 
@@ -364,9 +410,10 @@ class Tuner:
         return configure(self.specification.method_class.Config, {**base, **chosen})
 
     def _start(self) -> dict[str, Any]:
-        """The settings that the search starts from, as a study writes them."""
+        """The settings that the search starts from, or the nearest ones that its limits allow, as
+        a study writes them."""
         base = self.specification.settings.model_dump()
-        return {name: label(base[name]) for name, each in self.space.items() if base[name] in each}
+        return {name: label(each.nearest(base[name])) for name, each in self.space.items()}
 
     def _queue_baseline(self) -> None:
         if not self.study.get_trials(deepcopy=False):
@@ -393,6 +440,7 @@ class Tuner:
         content = {
             "method": specification.method,
             "dataset": specification.dataset,
+            **({"columns": specification.columns} if specification.columns else {}),
             "task": specification.task.name,
             "protocol": specification.protocol,
             # The seeds that were searched: the validation part of another seed's split may lie

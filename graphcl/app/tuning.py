@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from graphcl.app.tracking import Tracking
 from graphcl.app.tune import TuneOptions, Tuner
 from graphcl.config import parse_override, read_yaml
 from graphcl.errors import ConfigError, OutputError
-from graphcl.train.processes import launched
+from graphcl.train.processes import joined, launched
 
 TRIALS = 50
 SHORTEST_WARMUP = 20
@@ -49,6 +49,7 @@ def tune(
     test: bool = True,
     services: Tracking | None = None,
     data_root: Path | None = None,
+    columns: Mapping[str, str | None] | None = None,
 ) -> None:
     """Search, write `OUT/best.yaml`, and test the chosen settings once in `OUT/best`.
 
@@ -56,13 +57,14 @@ def tune(
         GraphclError: anything a user can cause; finished trials are kept.
     """
     if launched() > 1:
-        raise ConfigError(
-            "tune takes several workers on one study instead of torchrun: start the same command "
-            f"several times (torchrun started {launched()} processes)"
-        )
+        with joined():  # so that one of them says it
+            raise ConfigError(
+                "tune takes several workers on one study instead of torchrun: start the same "
+                f"command several times (torchrun started {launched()} processes)"
+            )
     specification = specify(
         method, dataset, task=task, protocol=protocol, config=config,
-        overrides=overrides, seeds=seeds,
+        overrides=overrides, seeds=seeds, columns=columns,
     )  # fmt: skip
     space = search_space(
         specification.method_class.Config,
@@ -84,6 +86,11 @@ def tune(
     console = Console()
     services = services or Tracking()
     tuner = Tuner(specification, space, options, console, data_root, services)
+    if moved := tuner.moved():
+        console.print(
+            f"the first trial has {', '.join(moved)}: --search leaves the start out",
+            highlight=False, markup=False, soft_wrap=True,
+        )  # fmt: skip
     complete = tuner.work()
     path = tuner.write_best()
     best, metric = tuner.best(), specification.task.metric

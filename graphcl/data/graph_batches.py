@@ -4,6 +4,9 @@ They have the fields of PyG's `NeighborLoader`, which may take their place where
 installed: all node and edge attributes, `n_id` and `e_id`, the nodes' and edges' numbers in the
 whole graph, and `batch_size`, the leading nodes that the loss is for. Batches follow the generator
 that is passed in, and nothing else.
+
+Where neighbours are sampled, `whole_degree` and `sampled_degree` (n,) say how many incoming edges a
+node has in the whole graph and in the batch, so that a method can weigh those that it got.
 """
 
 from __future__ import annotations
@@ -45,7 +48,11 @@ class NeighbourBatches:
         order = torch.randperm(size, generator=generator, device=generator.device)
         for seeds in order.to(self.graph.device).split(self.batch_size):
             sample = sample_neighbours(self.graph, seeds, self.fan_outs, generator)
-            yield as_data(self.data, self.graph, sample, seeds.numel())
+            batch = as_data(self.data, self.graph, sample, seeds.numel())
+            pointer, nodes = self.graph.row_pointer, sample.nodes
+            batch.whole_degree = pointer[nodes + 1] - pointer[nodes]
+            batch.sampled_degree = torch.bincount(sample.edge_index[1], minlength=nodes.numel())
+            yield batch
 
 
 class ClusterBatches:

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from torch_geometric.data import Data
 
 _EDGES_AT_A_TIME = 1 << 22
+_MOST_DRAWS = 200
+"""For an edge, on average, before the graph is given up; mostly it takes little more than one."""
 
 
 def planted_partition(
@@ -53,7 +55,7 @@ def planted_partition(
         every edge, sorted by row then column, and `y` int64 (N,).
 
     Raises:
-        ArgumentError: a number out of range.
+        ArgumentError: a number out of range, or classes too small for the edges inside them.
     """
     from torch_geometric.data import Data
 
@@ -104,10 +106,17 @@ def _edges(
         place = torch.searchsorted(line, point, right=True).sub_(1)
         return by_class[place.clamp_(0, size - 1)]
 
-    keys = torch.empty(0, dtype=torch.int64)
+    keys, draws = torch.empty(0, dtype=torch.int64), 0
     while keys.numel() < num_edges:
+        if draws > _MOST_DRAWS * num_edges:
+            raise ArgumentError(
+                f"classes must have room for the edges inside them: {draws} draws with mixing "
+                f"{mixing:g} gave {keys.numel()} different edges of {num_edges}; more mixing or "
+                "fewer classes help"
+            )
         # A few more than are missing, since some will repeat.
         count = min(int(1.1 * (num_edges - keys.numel())) + 64, _EDGES_AT_A_TIME)
+        draws += count
         drawn = torch.rand(3, count, generator=generator, dtype=torch.float64)
         source = node_at(drawn[0] * line[-1])
         own = y[source]

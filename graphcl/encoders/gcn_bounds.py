@@ -71,8 +71,9 @@ def matrix_bounds(
 
         A_ij in [ 0, ((d~_i - b_i) (d~_j - b_j))^-1/2 ],    A_ii in [ 1/d~_i, 1/(d~_i - b_i) ]
 
-    With `tight`, an edge that one of its ends cannot lose has the lower bound (d~_i d~_j)^-1/2;
-    the authors' code has 0 there. For graphs without self-loops and repeated edges; see
+    With `tight`, an edge that cannot be lost has the lower bound (d~_i d~_j)^-1/2; the authors'
+    code has 0 there. An edge is lost by its target; where the graph is `undirected` and loses both
+    directions together, by either end. For graphs without self-loops and repeated edges; see
     `edge_budget` for the arguments.
 
     Raises:
@@ -92,7 +93,8 @@ def matrix_bounds(
     row, column = whole.row, whole.column
     stays = row == column
     if tight:
-        stays |= torch.minimum(budget[row], budget[column]) == 0
+        losable = torch.minimum(budget[row], budget[column]) if undirected else budget[row]
+        stays |= losable == 0
     lower, upper = whole.value * stays, whole.value * grown[row] * grown[column]
     values = (lower, upper, (lower + upper) / 2, (upper - lower) / 2)
     lower_matrix, upper_matrix, centre, radius = (

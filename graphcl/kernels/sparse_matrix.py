@@ -357,13 +357,15 @@ class SparseMatrix:
         return self._derived.torch_csr
 
     def to_scipy(self) -> scipy.sparse.csr_matrix:
-        """A scipy CSR matrix on the CPU; entries that occur twice stay apart."""
+        """A scipy CSR matrix on the CPU, a copy; entries that occur twice stay apart."""
         import scipy.sparse
 
         arrays = [
             part.detach().cpu().numpy() for part in (self.value, self.column, self.row_pointer)
         ]
-        return scipy.sparse.csr_matrix((arrays[0], arrays[1], arrays[2]), shape=self.shape)
+        # scipy sorts and sums in the memory it is given.
+        parts = arrays[0], arrays[1], arrays[2]
+        return scipy.sparse.csr_matrix(parts, shape=self.shape, copy=True)
 
     def to_dense(self) -> Tensor:
         """(M, N) dense, entries that occur twice summed. For small matrices and tests."""

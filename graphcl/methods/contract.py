@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
 import torch
+from pydantic import model_validator
 from torch import Tensor, nn
 
-from graphcl.config import Config, Count, tunable
+from graphcl.config import Config, Count, check_numbers, tunable
 from graphcl.methods.sharing import Sharing
 
 
@@ -32,6 +33,12 @@ class MethodConfig(Config):
     """Of float32 products in training, as in `torch.set_float32_matmul_precision`: three
     products of bfloat16 roundings ("high") or one ("medium") where the processor is faster so.
     Embeddings are computed and evaluated in full precision."""
+
+    @model_validator(mode="after")
+    def _within_reach(self) -> Self:
+        for name, value in self:
+            check_numbers(name, value)
+        return self
 
 
 @dataclass(frozen=True)

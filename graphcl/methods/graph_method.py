@@ -92,6 +92,8 @@ class GraphMethod(Method):
         `undirected=False` says that the two directions of an edge need not be there together,
         as they need not in a batch.
         """
+        if data.get("whole_degree") is not None:
+            return sampled_gcn_matrix(edge_index, data.whole_degree, data.sampled_degree)
         whole = self.undirected and data.get("n_id") is None
         return gcn_matrix(edge_index, data.x.shape[0], undirected=undirected and whole)
 
@@ -116,8 +118,8 @@ class BatchedConfig(MethodConfig):
     batch_size: Count = 0
     """Nodes that the loss of a step compares; 0 compares all of the graph in one step."""
     sampler: Literal["neighbours", "clusters"] = "neighbours"
-    """What else is in a batch: sampled neighbours of its nodes, or nothing, its nodes being
-    communities joined at random (see `graphcl.data.graph_batches`)."""
+    """What else is in a batch: sampled neighbours of its nodes, weighed by how many they stand for,
+    or nothing, its nodes being communities joined at random (see `graphcl.data.graph_batches`)."""
     fan_out: int = Field(10, ge=1)
     """Neighbours sampled of a node for each layer of the encoder."""
 
@@ -169,10 +171,15 @@ class TwoViewMethod(GraphMethod):
         """For either view, the probability with which it lacks an edge: one for all, or (E,)."""
         raise NotImplementedError(f"{type(self).__name__} does not define drop_probability()")
 
+    def both_directions(self) -> tuple[bool, bool]:
+        """For either view, whether every edge in it is there in both directions."""
+        together = self.undirected and not getattr(self.config, "directed_views", False)
+        return together, together
+
     def loss(self, batch: Any, generator: torch.Generator) -> dict[str, Tensor]:
         """The comparison of two fresh views of the whole graph, or of a batch."""
         first, second = self.draw_views(batch, generator)
-        z1, z2 = self.encode_view(first), self.encode_view(second)
+        z1, z2 = self.encode_view(first, generator), self.encode_view(second, generator)
         compared = batch.get("batch_size")
         if compared is not None:
             # The other nodes were there for their messages only.
@@ -180,10 +187,35 @@ class TwoViewMethod(GraphMethod):
             first, second = of_first(first, compared), of_first(second, compared)
         return self.compare(z1, z2, (first, second))
 
-    def encode_view(self, view: View) -> Tensor:
-        """Encoder output (N, d)."""
-        embedding: Tensor = self.encoder(view.features, view.matrix)
+    def encode_view(self, view: View, generator: torch.Generator | None = None) -> Tensor:
+        """Encoder output (N, d); dropout, if there is any, draws from `generator`."""
+        embedding: Tensor = self.encoder(view.features, view.matrix, generator=generator)
         return embedding
+
+
+def sampled_gcn_matrix(
+    edge_index: Tensor, whole_degree: Tensor, sampled_degree: Tensor
+) -> SparseMatrix:
+    """The propagation matrix of a view of sampled neighbours, in the place of the whole graph's.
+
+    An edge counts for as many as its target has for each one that was sampled, so that without
+    dropped edges a sampled row is the whole graph's in expectation; it is the row itself where all
+    neighbours were taken. A node at the rim, of which no edge was sampled, would have degree one
+    and send too much: it gets the degree of the whole graph, less the share that the view dropped.
+
+    Args:
+        edge_index: (2, E) what the view kept of the batch's edges.
+        whole_degree: (n,) incoming edges in the whole graph.
+        sampled_degree: (n,) incoming edges in the batch.
+    """
+    dtype = torch.get_default_dtype()
+    rim = (sampled_degree == 0) & (whole_degree > 0)
+    share = edge_index.shape[1] / max(int(sampled_degree.sum()), 1)
+    each = whole_degree.to(dtype) / sampled_degree.clamp(min=1)
+    loops = rim.nonzero().view(-1)
+    edges = torch.cat([edge_index, loops.expand(2, -1)], dim=1)
+    weight = torch.cat([each[edge_index[1]], 1 + share * whole_degree[rim].to(dtype)])
+    return gcn_matrix(edges, whole_degree.numel(), weight)
 
 
 def of_first(view: View, count: int) -> View:

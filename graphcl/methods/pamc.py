@@ -124,7 +124,7 @@ class PamC(GraphMethod):
     def _pretrain(self, generator: torch.Generator) -> None:
         config = self.config
         x = self.features.to_dense() if isinstance(self.features, SparseMatrix) else self.features
-        decoder = MLP(config.widths[-1], [*reversed(config.widths[:-1]), x.shape[1]])
+        decoder = MLP(config.widths[-1], [*reversed(config.widths[:-1]), x.shape[1]]).to(x.device)
         parameters = [*self.encoder.parameters(), *decoder.parameters()]
         optimizer = torch.optim.Adam(parameters, lr=1e-3)
         for _ in range(config.pretrain_epochs):

@@ -115,9 +115,7 @@ class POT(Method):
         super().__init__(config, data)
         self.host = host_class(config.host)(config.host_config(), data)
         check_bounded(self.host.encoder)
-        self.bounds = [
-            self._bounds_of_views(data, probability) for probability in self.host.drop_probability()
-        ]
+        self.bounds = self._bounds_of_views(data, tight=config.bound != "released")
 
     def loss(self, batch: Any, generator: torch.Generator) -> dict[str, Tensor]:
         """The host's loss and the compactness of both views against the other."""
@@ -163,24 +161,22 @@ class POT(Method):
         z = self.host.encode_view(whole)
         bound: ScoreBound = "rows" if self.config.bound == "rows" else "interval"
         values = [
-            score_bound(
-                self.host.encoder, whole.features,
-                self._bounds_of_views(data, probability, tight=True),
-                directions(z), bound=bound,
-            )
-            for probability in self.host.drop_probability()
-        ]  # fmt: skip
+            score_bound(self.host.encoder, whole.features, bounds, directions(z), bound=bound)
+            for bounds in self._bounds_of_views(data, tight=True)
+        ]
         return torch.stack(values).mean(dim=0)
 
-    def _bounds_of_views(
-        self, data: Any, probability: Tensor | float, *, tight: bool | None = None
-    ) -> MatrixBounds:
-        return matrix_bounds(
-            data.edge_index, data.num_nodes,
-            edge_budget(data.edge_index, data.num_nodes, probability),
-            undirected=self.host.undirected,
-            tight=self.config.bound != "released" if tight is None else tight,
-        )  # fmt: skip
+    def _bounds_of_views(self, data: Any, *, tight: bool) -> list[MatrixBounds]:
+        return [
+            matrix_bounds(
+                data.edge_index, data.num_nodes,
+                edge_budget(data.edge_index, data.num_nodes, probability),
+                undirected=together, tight=tight,
+            )
+            for probability, together in zip(
+                self.host.drop_probability(), self.host.both_directions(), strict=True
+            )
+        ]  # fmt: skip
 
     def _compactness(self, view: View, bounds: MatrixBounds, other: Tensor) -> Tensor:
         return score_bound(

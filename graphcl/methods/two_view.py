@@ -13,10 +13,11 @@ so that an ablation over views or losses is a matter of settings:
 Views are applied in the order in which they stand; `graphcl list views` and `graphcl show NAME`
 tell their settings, and a bare value is the first one, mostly the rate. The parts at the front
 of a view that draw nothing (a diffusion, nearest neighbours) are applied once and kept;
-communities are detected once. The loss is one of two views (N, d) of the same nodes, or of any
-number of views, or `MetaNodeInfoNCE`, for which k-means finds `clusters` groups of nodes before
-each epoch. A loss that goes one way only (`Bootstrap`) predicts view 2 from view 1. Embeddings
-are the encoder's output on the whole graph, before the projection head g.
+communities are detected once, on the whole graph, as the parts that use them say. The loss is
+one of two views (N, d) of the same nodes, or of any number of views, or `MetaNodeInfoNCE`, for
+which k-means finds `clusters` groups of nodes before each epoch. A loss that goes one way only
+(`Bootstrap`) predicts view 2 from view 1. Embeddings are the encoder's output on the whole graph,
+before the projection head g.
 
 Cost per epoch: two views and encodings, and the loss; with the losses on the contrast engine
 16 N^2 d operations in O(N d) memory.
@@ -30,7 +31,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, cast
 
 import torch
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 from torch import Tensor, nn
 from torch_geometric.data import Data
 
@@ -78,6 +79,11 @@ class TwoViewConfig(BatchedConfig):
         build_views(spelled)
         return spelled
 
+    @model_validator(mode="after")
+    def _communities_agree(self) -> TwoViewConfig:
+        detection([build_views(self.view_1), build_views(self.view_2)])
+        return self
+
     @field_validator("encoder")
     @classmethod
     def _encoder_is_possible(cls, spelled: Spelled) -> Spelled:
@@ -99,18 +105,24 @@ class TwoView(TwoViewMethod):
     def __init__(self, config: TwoViewConfig, data: Any) -> None:
         super().__init__(config, data)
         self.views = [build_views(config.view_1), build_views(config.view_2)]
+        first, second = (
+            self.undirected and all(getattr(part, "keep_undirected", True) for part in view)
+            for view in self.views
+        )
+        self._both_directions = first, second
         self.scaled = scale_features(data.x) if config.normalise_features else data.x
         start = Data(x=self.scaled, edge_index=data.edge_index, num_nodes=data.num_nodes)
-        if any("Community" in type(part).__name__ for view in self.views for part in view):
-            start = AddCommunities()(start)
-        self.start = start
+        communities = detection(self.views)
+        self.start = start = start if communities is None else communities(start)
         self.starts = [apply_fixed_parts(start, view) for view in self.views]
         if config.batch_size and any(begun is not start for begun in self.starts):
             raise ConfigError(
                 "views that start from another form of the whole graph (a diffusion, nearest "
                 f"neighbours, a low rank) take no batches (got batch_size={config.batch_size})"
             )
-        self.start_matrices = [self._matrix_of_view(begun) for begun in self.starts]
+        self.start_matrices = [
+            self._matrix_of_view(begun, self.undirected) for begun in self.starts
+        ]
         self.encoder = build_encoder(config.encoder, data.num_features)
         width = self.encoder.out_features
         self.head = (
@@ -122,7 +134,10 @@ class TwoView(TwoViewMethod):
     def epoch_start(self, epoch: int, generator: torch.Generator) -> None:
         """Groups of nodes, where the loss asks for some."""
         if isinstance(self.contrast, MetaNodeInfoNCE):
-            embedding = unit_rows(self.embed(self.data))
+            training = self.training
+            # As evaluation sees them: without dropout, and no step of the running statistics.
+            embedding = unit_rows(self.eval().embed(self.data))
+            self.train(training)
             self.assignment = kmeans(
                 embedding, self.config.clusters, generator=generator
             ).assignment
@@ -150,6 +165,10 @@ class TwoView(TwoViewMethod):
         )
         return first, second
 
+    def both_directions(self) -> tuple[bool, bool]:
+        """Not where a part drops each direction of an edge by itself."""
+        return self._both_directions
+
     def compare(self, z1: Tensor, z2: Tensor, views: tuple[View, View]) -> dict[str, Tensor]:
         """The loss of both projections."""
         h1, h2 = self.head(z1), self.head(z2)
@@ -171,18 +190,23 @@ class TwoView(TwoViewMethod):
         same = view.edge_index is self.starts[number].edge_index
         return View(
             self.features if view.x is self.scaled else prepare_features(view.x, scale=False),
-            self.start_matrices[number] if same else self._matrix_of_view(view),
+            self.start_matrices[number]
+            if same
+            else self._matrix_of_view(view, self._both_directions[number]),
             view.edge_index,
             view.get("n_id"),
         )
 
-    def _matrix_of_view(self, view: Data) -> Any:
+    def _matrix_of_view(self, view: Data, undirected: bool) -> Any:
         if "low_rank" in view:
-            return view.low_rank
+            # Its rows are sources; messages go to targets.
+            return view.low_rank if undirected else view.low_rank.T
         # Weights come from a diffusion or from nearest neighbours, which need not go both ways;
         # nor need the edges of a batch.
         weight = view.get("edge_weight")
-        undirected = self.undirected and weight is None and view.get("n_id") is None
+        if weight is None and view.get("whole_degree") is not None:
+            return self.propagation(view.edge_index, view)
+        undirected = undirected and weight is None and view.get("n_id") is None
         return gcn_matrix(view.edge_index, view.num_nodes, weight, undirected=undirected)
 
 
@@ -194,15 +218,46 @@ def apply_fixed_parts(data: Data, view: list[Any]) -> Data:
     return data
 
 
+def detection(views: list[list[Any]]) -> AddCommunities | None:
+    """How communities are detected for all parts that read them; None where none does.
+
+    Raises:
+        ConfigError: two parts ask for different communities.
+    """
+    parts = (part for view in views for part in view if "Community" in type(part).__name__)
+    ways = {(part.method, part.resolution, part.seed) for part in parts}
+    if len(ways) > 1:
+        told = " and ".join(
+            f"{method}, {resolution:g}, {seed}" for method, resolution, seed in sorted(ways)
+        )
+        raise ConfigError(
+            "communities are detected once, so all parts of both views need the same method, "
+            f"resolution and seed (got {told})"
+        )
+    if not ways:
+        return None
+    method, resolution, seed = ways.pop()
+    return AddCommunities(method=method, resolution=resolution, seed=seed)
+
+
 def build_views(spelled: Spelled) -> list[Any]:
     """The transforms of one view, in their order.
 
     Raises:
-        ConfigError: a name or setting that is not possible.
+        ConfigError: a name or setting that is not possible, or a part that changes edges after
+            LowRankView has taken their place.
     """
-    return [
-        build("view", VIEWS, name, settings) for name, settings in spelled_out("a view", spelled)
-    ]
+    components = spelled_out("a view", spelled)
+    names = [name for name, _ in components]
+    after = names[names.index("LowRankView") + 1 :] if "LowRankView" in names else []
+    views = [build("view", VIEWS, name, settings) for name, settings in components]
+    for name in after:
+        if not name.startswith("MaskFeatures"):
+            raise ConfigError(
+                "LowRankView takes the place of the edges, so only features can be changed after "
+                f"it (got {name}); put {name} before it"
+            )
+    return views
 
 
 def build_encoder(spelled: Spelled, in_features: int) -> Any:

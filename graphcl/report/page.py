@@ -45,21 +45,21 @@ _NO_CURVES = '<p class="quiet">This run trained no epochs, so it has no curves.<
 _NO_MAP = '<p class="quiet">This run kept no embeddings that could be drawn.</p>'
 
 
-def write_report(folders: Sequence[Path], output: Path) -> Path:
+def write_report(folders: Sequence[Path], output: Path, storage: str | None = None) -> Path:
     """Write the report of `folders`, runs and studies, to `output` and return `output`.
 
     A study (a folder that `graphcl tune` wrote) brings its trials, and the run of its chosen
     settings where that was tested. An existing report is replaced only once the new one is
-    complete.
+    complete. `storage` is the URL of the database of those studies that a server keeps.
 
     Raises:
         ConfigError: no folder was given, or plotly is not installed.
-        MissingDataError: a folder or its `result.json` does not exist.
+        MissingDataError: a folder, its `result.json` or the storage of a study does not exist.
         DataError: a file of a run or a study is corrupt.
         OutputError: `output` cannot be written.
     """
     output = Path(output)
-    runs, studies = read_runs(folders), read_studies(folders)
+    runs, studies = read_runs(folders), read_studies(folders, storage)
     write_text(output, _page(runs, studies, _plotly_script()))
     return output
 

@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
+from graphcl.app.passwords import command_without_password
 from graphcl.errors import ConfigError, DataError, MissingDataError
 from graphcl.files import check_regular
 from graphcl.report.snapshot import Snapshot, read_snapshot
 from graphcl.report.study import is_study
+
+LARGEST = 2**53
+"""Counts beyond this, and seconds beyond a million million, stand in damaged files only; they
+would not fit the arrays and the words of a page."""
+
+Whole = Annotated[int, Field(ge=-LARGEST, le=LARGEST)]
+Seconds = Annotated[float, Field(ge=0, le=1e12, allow_inf_nan=False)]
+Command = Annotated[str, AfterValidator(command_without_password)]
 
 
 class _Part(BaseModel):
@@ -33,10 +43,10 @@ class Baseline(_Part):
     """A method that was run beside the method of a run, on the same splits."""
 
     metrics: dict[str, Metric]
-    seeds: list[int] = Field(default_factory=list)
-    parameters: int | None = None
-    seconds: float | None = None
-    epochs: list[int] = Field(default_factory=list)
+    seeds: list[Whole] = Field(default_factory=list)
+    parameters: Whole | None = None
+    seconds: Seconds | None = None
+    epochs: list[Whole] = Field(default_factory=list)
 
 
 class Result(_Part):
@@ -47,17 +57,17 @@ class Result(_Part):
     task: str
     protocol: dict[str, Any]
     metrics: dict[str, Metric]
-    seeds: list[int]
+    seeds: list[Whole]
     validation: dict[str, Metric] = Field(default_factory=dict)
     baselines: dict[str, Baseline] = Field(default_factory=dict)
     settings: dict[str, Any] = Field(default_factory=dict)
-    parameters: int | None = None
-    seconds: float | None = None
-    epochs: list[int] = Field(default_factory=list)
-    best_epoch: list[int | None] = Field(default_factory=list)
-    peak_memory_bytes: int | None = None
+    parameters: Whole | None = None
+    seconds: Seconds | None = None
+    epochs: list[Whole] = Field(default_factory=list)
+    best_epoch: list[Whole | None] = Field(default_factory=list)
+    peak_memory_bytes: Whole | None = None
     versions: dict[str, Any] = Field(default_factory=dict)
-    command: str = ""
+    command: Command = ""
     started: str = ""
     select: str | None = None
     headline: list[str] = Field(default_factory=list)
@@ -101,7 +111,7 @@ def read_runs(folders: Sequence[Path]) -> list[Run]:
     return [read_run(folder) for folder in unique.values()]
 
 
-def read_run(folder: Path) -> Run:
+def read_run(folder: str | os.PathLike[str]) -> Run:
     """Read one run folder. `log.jsonl` and `snapshot.npz` may be absent, not corrupt.
 
     Raises:
@@ -117,13 +127,14 @@ def read_run(folder: Path) -> Run:
     )
 
 
-def read_result(folder: Path) -> Result:
+def read_result(folder: str | os.PathLike[str]) -> Result:
     """Read `result.json` alone.
 
     Raises:
         MissingDataError: the folder or the file does not exist.
         DataError: the file is corrupt.
     """
+    folder = Path(folder)
     if not folder.is_dir():
         raise MissingDataError(
             f"there is no run folder '{folder}'; give a folder that `graphcl run` wrote"
@@ -133,7 +144,7 @@ def read_result(folder: Path) -> Result:
         raise MissingDataError(f"'{folder}' holds no result.json; {_why_no_result(folder)}")
     check_regular(path, DataError)
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = _parsed(path.read_bytes())
     except OSError as error:
         raise DataError(f"cannot read '{path}': {error.strerror or error}") from None
     except (ValueError, RecursionError):
@@ -153,6 +164,14 @@ def read_result(folder: Path) -> Result:
                 f"(got {part.get('name')!r})"
             )
     return result
+
+
+def _parsed(content: bytes) -> Any:
+    parsed = json.loads(content.decode("utf-8"))
+    if b"\\ud" in content.lower():
+        # Half of a pair, which JSON lets through and no page can hold: a ValueError.
+        json.dumps(parsed, ensure_ascii=False).encode("utf-8")
+    return parsed
 
 
 def _why_no_result(folder: Path) -> str:
@@ -177,13 +196,14 @@ def _read_log(path: Path) -> tuple[Mapping[str, Any], ...]:
         if not line.strip():
             continue
         try:
-            record = json.loads(line)
+            record = _parsed(line)
         except (ValueError, RecursionError):
             record = None
         if not _is_record(record):
             raise DataError(
                 f"'{path}' line {number} is not a log record (got {line[:40]!r}); "
-                "a record is one JSON object with seed and epoch"
+                "a record is one JSON object with seed and epoch, whole numbers up to 2^53, "
+                "and numbers as loss and validation"
             )
         records.append(record)
     return tuple(records)
@@ -192,10 +212,16 @@ def _read_log(path: Path) -> tuple[Mapping[str, Any], ...]:
 def _is_record(record: Any) -> bool:
     if not isinstance(record, dict):
         return False
-    if not all(type(record.get(key)) is int for key in ("seed", "epoch")):
+    if not all(
+        type(record.get(key)) is int and abs(record[key]) <= LARGEST for key in ("seed", "epoch")
+    ):
         return False
     return all(
-        isinstance(record.get(key, {}), dict)
-        and all(isinstance(value, int | float | None) for value in record.get(key, {}).values())
+        isinstance(record.get(key, {}), dict) and all(map(_is_value, record.get(key, {}).values()))
         for key in ("loss", "validation")
     )
+
+
+def _is_value(value: Any) -> bool:
+    # JSON's whole numbers have no limit, so that one may lie beyond every float.
+    return isinstance(value, float | None) or (isinstance(value, int) and abs(value) <= LARGEST)

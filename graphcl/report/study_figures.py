@@ -16,7 +16,7 @@ _STAR = {"symbol": "star", "size": 15, "color": "#E69F00", "line": {"width": 1, 
 
 def study_figures(study: Study) -> list[Figure]:
     """What there is to draw of a study."""
-    if not any(trial.value is not None for trial in study.trials):
+    if not any(trial.finite for trial in study.trials):
         return []
     figures = [_history(study)]
     if study.importances:
@@ -28,11 +28,12 @@ def study_figures(study: Study) -> list[Figure]:
 
 def _history(study: Study) -> Figure:
     whole = study.whole
-    pruned = [t for t in study.trials if t.pruned and t.value is not None]
+    pruned = [t for t in study.trials if t.pruned and t.finite]
     traces = [
         _markers("ran to its end", whole, {"size": 8, "color": PALETTE[0]}),
         _markers("pruned", pruned, {"size": 8, "color": REST, "symbol": "x"}),
     ]
+    lost = [t for t in study.trials if t.value is not None and not t.finite]
     best, so_far = -math.inf, []
     for trial in whole:
         best = max(best, trial.value or best)
@@ -49,11 +50,12 @@ def _history(study: Study) -> Figure:
             "meta": "text-colour",
         }
     )
-    if study.baseline is not None and study.baseline.value is not None:
+    if study.baseline is not None and study.baseline.finite:
         traces.append(_markers("where the search started", [study.baseline], _STAR))
     return Figure(
         title="history",
-        caption="A pruned trial (✕) is drawn at the last value that it reported.",
+        caption="A pruned trial (✕) is drawn at the last value that it reported."
+        + (" Trials without a finite value are left out." if lost else ""),
         label=f"Scatter plot of validation {study.metric} by trial, {len(study.trials)} trials",
         spec={
             "data": [trace for trace in traces if trace["x"]],
@@ -172,7 +174,8 @@ def _place(where: Range, value: Any) -> float | None:
     low, high, at = where.low, where.high, float(value)
     if where.log and low > 0 and at > 0:
         low, high, at = math.log(low), math.log(high), math.log(at)
-    return (at - low) / (high - low) if high > low else 0.5
+    # Halved, since the distance of two finite numbers need not be finite.
+    return (at / 2 - low / 2) / (high / 2 - low / 2) if high > low else 0.5
 
 
 def _row_notes(row: int, name: str, where: Range) -> list[dict[str, Any]]:

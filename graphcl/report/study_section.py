@@ -26,18 +26,19 @@ def study_title(study: Study) -> str:
 
 def _sentences(study: Study) -> list[str]:
     pruned = sum(trial.pruned for trial in study.trials)
-    counted = (
-        f"{len(study.trials)} trials: {len(study.whole)} ran to their end, {pruned} were pruned."
-    )
+    ended = len(study.trials) - pruned
+    counted = f"{len(study.trials)} trials: {ended} ran to their end, {pruned} were pruned."
+    if lost := ended - len(study.whole):
+        counted += f" Of those that ran to their end, {lost} have no finite value and are left out."
     best, baseline = study.best, study.baseline
     if best is None:
         return [counted]
     text = f"Best: trial {best.number}, validation {study.metric} {best.value:.4f}."
-    if baseline is not None and baseline.value is not None:
-        ended = " when it was pruned" if baseline.pruned else ""
+    if baseline is not None and baseline.finite:
+        when = " when it was pruned" if baseline.pruned else ""
         text += (
             f" The settings that the search started from (★, trial {baseline.number}) "
-            f"had {baseline.value:.4f}{ended}."
+            f"had {baseline.value:.4f}{when}."
         )
     read = "The test split was not read while searching"
     tested = (study.folder / "best" / "result.json").exists()

@@ -2,8 +2,7 @@
 
 A file holds the tensors (model, optimiser, random states) and, in its header, the
 JSON state (epoch, early stopping, log position, fingerprint of the configuration).
-Loading runs no code. A folder keeps the last two checkpoints, so that one which was
-damaged after it was written can be passed over, and the best model by validation.
+Loading runs no code.
 """
 
 from __future__ import annotations
@@ -33,6 +32,7 @@ class Checkpoint:
 
     tensors: dict[str, Tensor]
     state: dict[str, Any]
+    path: Path
 
     def part(self, prefix: str) -> dict[str, Tensor]:
         """The tensors whose names start with `prefix.`, without it."""
@@ -44,8 +44,14 @@ class Checkpoint:
         }
 
 
-def save_checkpoint(path: Path, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
-    """Write tensors and JSON state to `path` atomically.
+def save_checkpoint(
+    path: Path,
+    tensors: Mapping[str, Tensor],
+    state: Mapping[str, Any],
+    *,
+    keep: Path | None = None,
+) -> None:
+    """Write tensors and JSON state to `path` atomically; what `path` was becomes `keep`.
 
     Raises:
         OutputError: the file cannot be written; an older `path` is untouched.
@@ -59,7 +65,7 @@ def save_checkpoint(path: Path, tensors: Mapping[str, Tensor], state: Mapping[st
         seen.add(tensor.data_ptr())
     text = json.dumps(state)
     metadata = {"format": FORMAT, "state": text, "sha256": _digest(contiguous, text)}
-    write_bytes(path, save(contiguous, metadata=metadata))
+    write_bytes(path, save(contiguous, metadata=metadata), keep=keep)
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
@@ -90,7 +96,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
     except Exception as error:  # a file made to do harm can fail in any way
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise CheckpointError(f"'{path}' is damaged or not a checkpoint: {reason}") from None
-    return Checkpoint(tensors, state)
+    return Checkpoint(tensors, state, path)
 
 
 def _digest(tensors: Mapping[str, Tensor], state: str) -> str:
@@ -100,52 +106,6 @@ def _digest(tensors: Mapping[str, Tensor], state: str) -> str:
         digest.update(name.encode())
         digest.update(tensors[name].reshape(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
-
-
-class CheckpointFolder:
-    """`last`, `previous` and `best` of one seed."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.last = folder / "last.safetensors"
-        self.previous = folder / "previous.safetensors"
-        self.best = folder / "best.safetensors"
-
-    def save_last(self, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
-        """Write `last`; what was `last` becomes `previous`."""
-        if self.last.exists():
-            # A crash between these two steps leaves `previous` only, which is loadable.
-            self.last.replace(self.previous)
-        save_checkpoint(self.last, tensors, state)
-
-    def load_last(self, fingerprint: str) -> Checkpoint | None:
-        """The newest readable checkpoint, or None when there is none at all.
-
-        Raises:
-            CheckpointError: files exist but none of them is readable, or it belongs to a
-                configuration or data set with another fingerprint.
-        """
-        failure: CheckpointError | None = None
-        for path in (self.last, self.previous):
-            if path.exists():
-                try:
-                    checkpoint = load_checkpoint(path)
-                except CheckpointError as error:
-                    failure = failure or error
-                    continue
-                if checkpoint.state.get("fingerprint") != fingerprint:
-                    raise CheckpointError(
-                        f"'{path}' belongs to another configuration or other data "
-                        f"(got fingerprint {checkpoint.state.get('fingerprint')}, "
-                        f"this run has {fingerprint})"
-                    )
-                progress = checkpoint.state.get("progress")
-                if not isinstance(progress, dict) or not {"epoch", "seconds"} <= progress.keys():
-                    raise CheckpointError(f"'{path}' does not say how far its training had come")
-                return checkpoint
-        if failure is not None:
-            raise failure
-        return None
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
@@ -160,7 +120,19 @@ def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
 def restore_optimizer(
     optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor], groups: list[dict[str, Any]]
 ) -> None:
-    """Put back what `optimizer_tensors` and `state_dict()["param_groups"]` returned."""
+    """Put back what `optimizer_tensors` and `state_dict()["param_groups"]` returned.
+
+    Raises:
+        ValueError: the groups have other constants than those of `optimizer`; a learning rate
+            may differ, since methods with a schedule set it in every epoch.
+    """
+    for own, stored in zip(optimizer.state_dict()["param_groups"], groups, strict=True):
+        for name in sorted(own.keys() | stored.keys()):
+            wanted, got = own.get(name), stored.get(name)
+            if name == "lr" and isinstance(got, int | float) and got >= 0:
+                continue
+            if (list(wanted) if isinstance(wanted, tuple) else wanted) != got:
+                raise ValueError(f"the optimiser's {name} must be {wanted} (got {got!r:.80})")
     state: dict[int, dict[str, Tensor]] = {}
     for name, tensor in tensors.items():
         index, _, key = name.partition(".")
@@ -173,8 +145,15 @@ def restore_model(model: nn.Module, tensors: Mapping[str, Tensor], path: Path) -
     """Load a model's tensors by name.
 
     Raises:
-        CheckpointError: names or shapes do not fit the model.
+        CheckpointError: names, shapes or dtypes do not fit the model.
     """
+    for name, own in model.state_dict().items():
+        # Torch would convert it, and go on with rounded weights.
+        if name in tensors and tensors[name].dtype != own.dtype:
+            raise CheckpointError(
+                f"'{path}' does not fit this model: {name} must be {own.dtype} "
+                f"(got {tensors[name].dtype})"
+            )
     try:
         model.load_state_dict(dict(tensors), strict=True)
     except RuntimeError as error:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import torch
@@ -13,35 +12,28 @@ from torch import Tensor
 
 from graphcl.errors import CheckpointError, NonFiniteError, OutputError
 from graphcl.evaluate.contract import Split, Task
+from graphcl.memory import is_too_large
 from graphcl.methods.contract import Method
 from graphcl.methods.sharing import Sharing
 from graphcl.train.checkpoint import (
     Checkpoint,
-    CheckpointFolder,
-    load_checkpoint,
     optimizer_tensors,
     restore_model,
     restore_optimizer,
     save_checkpoint,
 )
+from graphcl.train.folder import CheckpointFolder
 from graphcl.train.guard import check_gradients, check_losses, located
 from graphcl.train.processes import Processes
 from graphcl.train.seeds import random_state, restore_random_state
 from graphcl.train.sinks.contract import Sink
+from graphcl.train.state import Progress, read_state
 
-
-@dataclass
-class Progress:
-    """Where training stands; the JSON part of a checkpoint."""
-
-    epoch: int = 0
-    best_epoch: int | None = None
-    best_value: float | None = None
-    best_metrics: dict[str, float] = field(default_factory=dict)
-    evaluations_since_best: int = 0
-    seconds: float = 0.0
-    """Wall time of training and validation, over all resumed parts."""
-    stopped: str | None = None
+FOREIGN = (
+    LookupError, TypeError, ValueError, AttributeError, RuntimeError, ArithmeticError,
+    AssertionError,
+)  # fmt: skip
+"""What an optimiser of torch raises when its state is not its own."""
 
 
 class Trainer:
@@ -65,9 +57,11 @@ class Trainer:
         fingerprint: str,
         checkpoint_seconds: float = 10.0,
         processes: Processes | None = None,
+        part: Mapping[str, Any] | None = None,
     ) -> None:
         """`fingerprint` names the configuration; `log` gets every record of the training.
 
+        `part` says where and by which command this stretch of it runs (`graphcl.train.state.Part`).
         Of several `processes` that train together each has a trainer; the first one's evaluates,
         and writes to `folder`.
         """
@@ -83,6 +77,9 @@ class Trainer:
         self.processes = processes or Processes()
         method.sharing = Sharing(self.processes.rank, self.processes.count)
         self.progress = Progress()
+        self.parts = [dict(part)] if part else []
+        self._best: dict[str, Tensor] = {}
+        self._resumed_from: Checkpoint | None = None
         self._clock = time.monotonic()
         self.optimizer = method.optimizer()
 
@@ -122,8 +119,8 @@ class Trainer:
             )
         self.save()
         if self.progress.best_epoch is not None and self.processes.first:
-            best = load_checkpoint(self.folder.best)
-            restore_model(self.method, best.part("model"), self.folder.best)
+            save_checkpoint(self.folder.best, _prefixed("model", self._best), self._state())
+            restore_model(self.method, self._best, self.folder.best)
         self.method.eval()
         return self.progress
 
@@ -136,6 +133,7 @@ class Trainer:
             **_prefixed("model", self.method.state_dict()),
             **_prefixed("optimizer", optimizer_tensors(self.optimizer)),
             **_prefixed("random", random_state(self.generator)),
+            **_prefixed("best", self._best),
         }
         self.folder.save_last(tensors, self._state())
 
@@ -143,19 +141,29 @@ class Trainer:
         """Continue from `checkpoint`, which `CheckpointFolder.load_last` gave.
 
         Raises:
-            CheckpointError: it does not fit the model.
+            CheckpointError: it does not fit the model or its optimiser; the message says how to
+                go on.
         """
-        restore_model(self.method, checkpoint.part("model"), self.folder.last)
+        restore_model(self.method, checkpoint.part("model"), checkpoint.path)
+        state = read_state(checkpoint, self.method.config.epochs)
+        if state.optimized != self._optimized():
+            raise self._foreign(checkpoint, "its optimiser has other parameters")
         try:
             groups = checkpoint.state["optimizer_groups"]
             restore_optimizer(self.optimizer, checkpoint.part("optimizer"), groups)
             restore_random_state(self.generator, checkpoint.part("random"))
-            self.progress = Progress(**checkpoint.state["progress"])
-        except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
-            raise CheckpointError(
-                f"'{self.folder.last}' does not hold the state of this training: "
-                f"{' '.join(str(error).split())[:200]}"
-            ) from None
+        except FOREIGN as error:
+            raise self._foreign(checkpoint, str(error)) from None
+        self.progress = state.progress
+        self.parts = [*checkpoint.state["parts"], *self.parts]
+        self._best = checkpoint.part("best")
+        self._resumed_from = checkpoint
+
+    def _foreign(self, checkpoint: Checkpoint, reason: str) -> CheckpointError:
+        return CheckpointError(
+            f"'{checkpoint.path}' does not hold the state of this training: "
+            f"{' '.join(reason.split())[:200]}; {self.folder.way_on(checkpoint.path)}"
+        )
 
     def _count_time(self) -> None:
         now = time.monotonic()
@@ -166,9 +174,19 @@ class Trainer:
         return {
             "fingerprint": self.fingerprint,
             "seed": self.seed,
-            "progress": asdict(self.progress),
+            "progress": self.progress.model_dump(),
             "optimizer_groups": self.optimizer.state_dict()["param_groups"],
+            "optimized": self._optimized(),
+            "parts": self.parts,
         }
+
+    def _optimized(self) -> list[str]:
+        names = {id(parameter): name for name, parameter in self.method.named_parameters()}
+        return [
+            names.get(id(parameter), "")
+            for group in self.optimizer.param_groups
+            for parameter in group["params"]
+        ]
 
     def _train_epoch(self, epoch: int) -> None:
         started = time.perf_counter()
@@ -201,18 +219,30 @@ class Trainer:
             check_gradients(self.method.named_parameters(), epoch, step)
         except NonFiniteError as error:
             raise self._with_checkpoint(located(error, epoch, step)) from None
-        self.optimizer.step()
+        self._step_optimizer()
         return parts
+
+    def _step_optimizer(self) -> None:
+        try:
+            self.optimizer.step()
+        except FOREIGN as error:
+            # The first step after a resume meets whatever the checkpoint put into the optimiser.
+            if self._resumed_from is None or is_too_large(error):
+                raise
+            raise self._foreign(self._resumed_from, str(error)) from error
+        self._resumed_from = None
 
     def _with_checkpoint(self, error: NonFiniteError) -> NonFiniteError:
         return NonFiniteError(f"{error}; {self._good_checkpoint()}")
 
     def _good_checkpoint(self) -> str:
-        # A write that failed leaves only what `last` was before, under the name `previous`.
-        kept = [path for path in (self.folder.last, self.folder.previous) if path.exists()]
-        if not kept:
+        try:
+            checkpoint = self.folder.load_last(self.fingerprint)
+        except CheckpointError as error:
+            return f"no checkpoint is good: {error}"
+        if checkpoint is None:
             return "no checkpoint was written"
-        return f"the last good checkpoint is '{kept[0]}'"
+        return f"the last good checkpoint is '{checkpoint.path}'"
 
     def _is_evaluation_epoch(self) -> bool:
         config = self.method.config
@@ -240,9 +270,11 @@ class Trainer:
             progress.best_metrics = metrics
             progress.evaluations_since_best = 0
             if self.processes.first:
-                save_checkpoint(
-                    self.folder.best, _prefixed("model", self.method.state_dict()), self._state()
-                )
+                self._best = {
+                    # Copied: `cpu` gives the tensor itself where it is there already.
+                    name: tensor.detach().cpu().clone()
+                    for name, tensor in self.method.state_dict().items()
+                }
         else:
             progress.evaluations_since_best += 1
         self.log.write(

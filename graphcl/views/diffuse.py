@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 # Truncate the series where what is left sums to less than this.
 _TOLERANCE = 1e-5
+_MOST_TERMS = 10_000
 
 
 def diffuse_edges(
@@ -51,8 +52,8 @@ def diffuse_edges(
         num_nodes: N.
         edge_weight: (E,) positive, or None for ones.
         kernel: "ppr" or "heat".
-        alpha: restart probability of "ppr", in (0, 1].
-        time: of "heat", positive.
+        alpha: restart probability of "ppr", in (0, 1]; below 0.0012 the series is too long.
+        time: of "heat", positive; above about 9000 the series is too long.
         top_k: keep each target's `top_k` largest entries; None keeps all above `threshold`.
         threshold: keep entries of at least this size; None keeps all that are positive.
         block: how many columns are computed at a time; narrow ones stay in the cache.
@@ -101,6 +102,7 @@ def _check_settings(
         raise ArgumentError("alpha must be in (0, 1], got 0")
     if not 0 < time < math.inf:
         raise ArgumentError(f"time must be positive and finite, got {time}")
+    _coefficients(kernel, alpha, time)
     if top_k is None and threshold is None:
         raise ArgumentError("give top_k or threshold; without a cut the result is dense")
     if top_k is not None and top_k < 1:
@@ -111,11 +113,21 @@ def _check_settings(
 
 def _coefficients(kernel: str, alpha: float, time: float) -> list[float]:
     """theta_0, theta_1, ... until the rest of them (which sum to one) is below the tolerance."""
-    theta = alpha if kernel == "ppr" else math.exp(-time)
-    coefficients = [theta]
-    rest = 1 - theta
-    while rest > _TOLERANCE and len(coefficients) < 10_000:
-        theta *= 1 - alpha if kernel == "ppr" else time / len(coefficients)
+    coefficients: list[float] = []
+    rest = 1.0
+    while rest > _TOLERANCE:
+        k = len(coefficients)
+        if k == _MOST_TERMS:
+            setting = f"alpha={alpha:g}" if kernel == "ppr" else f"time={time:g}"
+            raise ArgumentError(
+                f"the series of the {kernel} diffusion must end within {_MOST_TERMS} terms, "
+                f"got {setting}, of which they leave {rest:.2g}"
+            )
+        if kernel == "ppr":
+            theta = coefficients[-1] * (1 - alpha) if k else alpha
+        else:
+            # By its logarithm: e^-time alone vanishes from 750 on.
+            theta = math.exp(k * math.log(time) - time - math.lgamma(k + 1))
         coefficients.append(theta)
         rest -= theta
     return coefficients

@@ -8,6 +8,7 @@ An atomic file is tab-separated text whose header names each column `name:type`;
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
 from itertools import pairwise
 from pathlib import Path
@@ -93,7 +94,7 @@ def _numbers(column: list[str], name: str, path: Path) -> Numbers:
     return Numbers(torch.from_numpy(table))
 
 
-def write_recbole(log: Interactions, folder: Path, name: str) -> list[Path]:
+def write_recbole(log: Interactions, folder: str | os.PathLike[str], name: str) -> list[Path]:
     """Write a log as RecBole's atomic files `NAME.inter`, and `.user` and `.item` where needed.
 
     Reading `NAME.inter` with `read_recbole` gives the same log again, features and titles
@@ -135,7 +136,7 @@ def write_recbole(log: Interactions, folder: Path, name: str) -> list[Path]:
         tables["item"] |= _feature_columns(log.item_features)
     paths = []
     for ending, table in tables.items():
-        paths.append(folder / f"{name}.{ending}")
+        paths.append(Path(folder) / f"{name}.{ending}")
         lines = ["\t".join(table), *map("\t".join, zip(*table.values(), strict=True))]
         write_text(paths[-1], "\n".join(lines) + "\n")
     return paths

@@ -97,8 +97,8 @@ class SequenceBatches:
         total = int(windows.sum())
         if total == 0:
             raise DataError(
-                f"'{interactions.name}' has no user with two interactions; "
-                "a sequence method needs at least one"
+                f"'{interactions.name}' has no user with two interactions to train on, beside "
+                "what is held out; a sequence method needs at least one"
             )
         numbers = torch.arange(interactions.num_users, device=interactions.device)
         self.users = numbers.repeat_interleave(windows, output_size=total)
@@ -162,13 +162,17 @@ class TripleBatches:
     Args:
         interactions: the training log; repeated pairs count once.
         batch_size: pairs in a batch (the last batch of an epoch may be smaller), >= 1.
+        among_taken: negatives are items that somebody took. By default they are any, so that an
+            item without interactions is a negative only, and learned to be nobody's.
 
     Raises:
         ArgumentError: `batch_size` is below 1.
         DataError: there is no interaction.
     """
 
-    def __init__(self, interactions: Interactions, batch_size: int) -> None:
+    def __init__(
+        self, interactions: Interactions, batch_size: int, *, among_taken: bool = False
+    ) -> None:
         if batch_size < 1:
             raise ArgumentError(f"batch_size must be at least 1 (got {batch_size})")
         if len(interactions) == 0:
@@ -179,6 +183,10 @@ class TripleBatches:
         self.num_items = interactions.num_items
         self.device = interactions.device
         self.keys = interactions.pair_keys()
+        self.candidates: Tensor | None = None
+        """int64, ascending: the items that may be negatives; None for all."""
+        if among_taken:
+            self.candidates = torch.nonzero(interactions.item_counts() > 0).flatten()
 
     def __len__(self) -> int:
         return -(-self.keys.numel() // self.batch_size)
@@ -190,8 +198,18 @@ class TripleBatches:
         order = torch.randperm(keys.numel(), generator=generator, device=generator.device)
         shuffled = keys[order]
         users = torch.div(shuffled, self.num_items, rounding_mode="floor")
-        negatives = sample_negatives(users, self.num_items, keys, generator)
+        negatives = self._negatives(users, keys, generator)
         positives = shuffled - users * self.num_items
         columns = (users.to(self.device), positives.to(self.device), negatives.to(self.device))
         for parts in zip(*(column.split(self.batch_size) for column in columns), strict=True):
             yield TripleBatch(*parts)
+
+    def _negatives(self, users: Tensor, keys: Tensor, generator: torch.Generator) -> Tensor:
+        if self.candidates is None:
+            return sample_negatives(users, self.num_items, keys, generator)
+        candidates = self.candidates.to(keys.device)
+        owner = torch.div(keys, self.num_items, rounding_mode="floor")
+        # Numbered among the candidates, which hold every taken item: the keys stay sorted.
+        item = torch.searchsorted(candidates, keys - owner * self.num_items)
+        taken = owner * len(candidates) + item
+        return candidates[sample_negatives(users, len(candidates), taken, generator)]

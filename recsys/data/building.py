@@ -15,6 +15,9 @@ RowName = Callable[[int], str]
 """Turns a row position (from 0) into words: "line 7 of 'log.csv'"."""
 
 SHORTEST_ISO_DATE = 8
+LARGEST = np.iinfo(np.int64).max
+FIRST_DATE, LAST_DATE = pd.Timestamp("1678-01-01"), pd.Timestamp("2261-12-31 23:59:59")
+"""What nanoseconds since 1970 can tell in 64 bits, in whole years."""
 
 
 def _row(position: int) -> str:
@@ -45,8 +48,8 @@ def from_ids(
         row_name: how errors call a row.
 
     Raises:
-        DataError: the log is empty, an id is missing or a list, a time or rating is not a finite
-            number, or lengths differ.
+        DataError: the log is empty, an id is missing, a list or has a line break, a time or
+            rating is not a finite number or too large to be kept, or lengths differ.
     """
     user_column, item_column = pd.Series(users), pd.Series(items)
     if len(user_column) != len(item_column):
@@ -92,10 +95,14 @@ def _factorize(kind: str, column: pd.Series, row_name: RowName) -> tuple[np.ndar
         )
     if pd.api.types.is_float_dtype(column):
         column = _whole(kind, column, row_name)
+    if pd.api.types.is_unsigned_integer_dtype(column) and column.max() > LARGEST:
+        column = column.astype(str)
     codes, ids = pd.factorize(column, sort=True)
     unique = np.asarray(ids)
     if not np.issubdtype(unique.dtype, np.integer):
-        return _as_integers(codes.astype(np.int64), [str(value) for value in unique])
+        texts = [str(value) for value in unique]
+        _check_one_line(kind, codes, texts, row_name)
+        return _as_integers(codes.astype(np.int64), texts)
     return codes.astype(np.int64), unique.astype(np.int64)
 
 
@@ -108,6 +115,17 @@ def _check_no_bytes(kind: str, column: pd.Series, row_name: RowName) -> None:
         raise DataError(
             f"the {kind} id in {row_name(int(raw.argmax()))} must be a whole number or text "
             "(got bytes)"
+        )
+
+
+def _check_one_line(kind: str, codes: np.ndarray, ids: list[str], row_name: RowName) -> None:
+    # The lines between a quote that was not closed and the next one would be one id.
+    broken = [number for number, text in enumerate(ids) if "\n" in text]
+    if broken:
+        where = int((codes == broken[0]).argmax())
+        raise DataError(
+            f"the {kind} id in {row_name(where)} must not hold a line break; is a quote left open? "
+            f"(got {ids[broken[0]][:60]!r})"
         )
 
 
@@ -158,12 +176,21 @@ def numbers(kind: str, column: pd.Series, row_name: RowName) -> np.ndarray:
             bad = ~np.isfinite(array)
             if bad.any():
                 _refuse(kind, column, int(bad.argmax()), row_name)
-            integral = pd.api.types.is_integer_dtype(values)
+            # Beyond 64 bits integers would wrap around, and order with it.
+            integral = pd.api.types.is_integer_dtype(values) and np.abs(array).max() < 2.0**63
             return values.to_numpy(dtype=np.int64) if integral else array
         dates = pd.to_datetime(column, errors="coerce", format="ISO8601", utc=True)
     if dates.isna().any():
         _refuse(kind, column, int(dates.isna().to_numpy().argmax()), row_name)
     naive = dates.dt.tz_convert("UTC").dt.tz_localize(None) if dates.dt.tz is not None else dates
+    # numpy's conversion to nanoseconds would wrap around.
+    outside = ((naive < FIRST_DATE) | (naive > LAST_DATE)).to_numpy(dtype=bool)
+    if outside.any():
+        where = int(outside.argmax())
+        raise DataError(
+            f"the {kind} in {row_name(where)} must be a date of the years {FIRST_DATE.year} to "
+            f"{LAST_DATE.year} (got {str(column.iloc[where])!r})"
+        )
     return naive.to_numpy().astype("datetime64[ns]").astype(np.int64)
 
 

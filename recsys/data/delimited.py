@@ -107,10 +107,20 @@ def parse_fields(
         )
     frame.columns = pd.Index([str(name).strip() for name in frame.columns])
     lines = np.arange(len(frame)) + blank + (2 if header else 1)
+    if quoting != csv.QUOTE_NONE and '"' in body:
+        lines += _breaks_before(frame)
     filled = np.zeros(len(frame), dtype=bool)
     for position in range(frame.shape[1]):
         filled |= (frame.iloc[:, position].str.strip() != "").to_numpy()
     return frame[filled].reset_index(drop=True), lines[filled]
+
+
+def _breaks_before(frame: pd.DataFrame) -> np.ndarray:
+    """How many line breaks the quoted fields of earlier rows hold."""
+    breaks = np.zeros(len(frame), dtype=np.int64)
+    for position in range(frame.shape[1]):
+        breaks += frame.iloc[:, position].str.count("\n").to_numpy(dtype=np.int64)
+    return breaks.cumsum() - breaks
 
 
 def _long_row(body: str, separator: str, quoting: Literal[0, 3], blank: int) -> str | None:

@@ -101,6 +101,10 @@ class Interactions:
             )
         time = _finite_array("time", times, len(user))
         rating = _finite_array("rating", ratings, len(user))
+        if rating is not None and np.abs(rating).max() > np.finfo(np.float32).max:
+            raise DataError(
+                f"ratings must fit into float32 (got {rating[np.abs(rating).argmax()]})"
+            )
         # lexsort is stable: equal keys keep the given order.
         order = np.lexsort((user,) if time is None else (time, user))
         counts = np.bincount(user, minlength=len(user_ids))

@@ -6,6 +6,7 @@ made of a training log knows nothing of validation or test.
 
 from __future__ import annotations
 
+import os
 import warnings
 from pathlib import Path
 
@@ -136,13 +137,14 @@ def sentence_embedding(texts: list[str]) -> Tensor:
     return torch.from_numpy(np.asarray(vectors, dtype=np.float32)) * known[:, None]
 
 
-def read_embedding(path: Path, num_items: int) -> Tensor:
+def read_embedding(path: str | os.PathLike[str], num_items: int) -> Tensor:
     """A matrix of numbers from a `.npy` file, float32 (num_items, d).
 
     Raises:
         MissingDataError: there is no such file.
         DataError: it is no array of `num_items` rows of finite numbers.
     """
+    path = Path(path)
     if not path.is_file():
         raise MissingDataError(
             f"an item embedding is one of {', '.join(SOURCES)}, or a .npy file; there is no file "

@@ -23,7 +23,7 @@ from recsys.data.readers import (
 
 def load_interactions(
     name_or_path: str | os.PathLike[str],
-    data_root: Path | None = None,
+    data_root: str | os.PathLike[str] | None = None,
     columns: Mapping[str, str] | None = None,
 ) -> Interactions:
     """Load a data set that has a card, or a log of one's own.
@@ -64,7 +64,7 @@ def load_interactions(
     raise unknown_name("data set or path", text, logs)
 
 
-def _load_card(name: str, data_root: Path | None) -> Interactions:
+def _load_card(name: str, data_root: str | os.PathLike[str] | None) -> Interactions:
     card = load_card(name)
     if card.kind != "interactions":
         raise DataError(f"data set '{name}' is a {card.kind}; recommenders need interactions")

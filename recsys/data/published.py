@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -85,7 +86,9 @@ def read_counted_lists(files: Mapping[str, Path]) -> Interactions:
     return log.with_features(items={"tags": Labels.from_lists(called).take(rows)})
 
 
-def load_published_split(name: str, data_root: Path | None, *, seed: int) -> InteractionSplit:
+def load_published_split(
+    name: str, data_root: str | os.PathLike[str] | None, *, seed: int
+) -> InteractionSplit:
     """The split that the files of a card are.
 
     Where no validation file was published, a tenth of each user's training items (at least one

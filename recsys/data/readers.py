@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -29,6 +30,8 @@ COLUMN_NAMES: dict[str, tuple[str, ...]] = {
 }
 """Headers understood as each column, compared in lower case without `_`, `-` and spaces."""
 
+AnyPath = str | os.PathLike[str]
+
 HARMLESS_ROWS, LARGEST_RATIO = 10_000_000, 100
 
 MOST_NAMES, LONGEST_NAME = 20, 60
@@ -39,10 +42,10 @@ POSITIONS = ("user", "item", "rating", "time")
 
 
 def read_recbole(
-    path: Path,
-    item_path: Path | None = None,
+    path: AnyPath,
+    item_path: AnyPath | None = None,
     columns: Mapping[str, str] | None = None,
-    user_path: Path | None = None,
+    user_path: AnyPath | None = None,
 ) -> Interactions:
     """Read a RecBole atomic file: tab-separated, with a header of `name:type` fields.
 
@@ -60,6 +63,7 @@ def read_recbole(
         MissingDataError: the file does not exist.
         DataError: it is not readable as such.
     """
+    path = Path(path)
     frame, lines, _ = _recbole_frame(path)
     log = _from_frame(frame, _choose_columns(columns, list(frame.columns), path), path, lines)
     users, items = _beside(path, user_path, ".user"), _beside(path, item_path, ".item")
@@ -76,15 +80,15 @@ def read_recbole(
     return log
 
 
-def _beside(path: Path, named: Path | None, ending: str) -> Path | None:
+def _beside(path: Path, named: AnyPath | None, ending: str) -> Path | None:
     if named is not None:
-        return named
+        return Path(named)
     beside = path.with_suffix(ending)
     return beside if beside.exists() else None
 
 
 def read_table(
-    path: Path, columns: Mapping[str, str] | None = None, title_path: Path | None = None
+    path: AnyPath, columns: Mapping[str, str] | None = None, title_path: AnyPath | None = None
 ) -> Interactions:
     r"""Read comma-, tab-, semicolon- or `::`-separated text.
 
@@ -105,19 +109,21 @@ def read_table(
         DataError: the user or item column is not found or a line is malformed; the message
             names the header or the line.
     """
+    path = Path(path)
     frame, lines = _table_frame(path)
     chosen = _choose_columns(columns, list(frame.columns), path)
     log = _from_frame(frame, chosen, path, lines)
-    return log if title_path is None else _add_titles(log, _table_frame(title_path)[0])
+    return log if title_path is None else _add_titles(log, _table_frame(Path(title_path))[0])
 
 
-def read_parquet(path: Path, columns: Mapping[str, str] | None = None) -> Interactions:
+def read_parquet(path: AnyPath, columns: Mapping[str, str] | None = None) -> Interactions:
     """Read a Parquet file; columns as in `read_table`.
 
     Raises:
         MissingDataError: the file does not exist.
         DataError: it is not Parquet, or a column is missing or malformed.
     """
+    path = Path(path)
     check_exists(path)
     try:
         _check_rows(path)
@@ -156,7 +162,7 @@ def from_dataframe(
     return _from_frame(named.reset_index(drop=True), chosen, place, None)
 
 
-def read_lines(path: Path) -> Interactions:
+def read_lines(path: AnyPath) -> Interactions:
     """Read `user item item item ...` lines, separated by blanks, items in time order.
 
     A user on several lines has the items of all, in file order; a line with a user alone adds
@@ -166,7 +172,7 @@ def read_lines(path: Path) -> Interactions:
         MissingDataError: the file does not exist.
         DataError: there is no interaction, or the file is not text.
     """
-    lines = [line.split() for line in read_text(path).splitlines()]
+    lines = [line.split() for line in read_text(Path(path)).splitlines()]
     items = [token for tokens in lines for token in tokens[1:]]
     owners = np.array([tokens[0] for tokens in lines if tokens], dtype=object)
     counts = [len(tokens) - 1 for tokens in lines if tokens]
@@ -174,7 +180,7 @@ def read_lines(path: Path) -> Interactions:
     return from_ids(pd.Series(users, dtype=str), pd.Series(items, dtype=str), name=str(path))
 
 
-def read_attributes(log: Interactions, path: Path) -> Interactions:
+def read_attributes(log: Interactions, path: AnyPath) -> Interactions:
     """The same log with texts from a JSON object `{"item": [attribute, ...], ...}`.
 
     Attributes are whole numbers without a name (S3-Rec's files of Amazon categories and brands),
@@ -185,7 +191,7 @@ def read_attributes(log: Interactions, path: Path) -> Interactions:
         DataError: it holds anything else.
     """
     try:
-        content = json.loads(read_text(path))
+        content = json.loads(read_text(Path(path)))
     except (ValueError, RecursionError) as error:
         raise DataError(f"'{path}' is not valid JSON: {one_line(str(error))}") from None
     listed = isinstance(content, dict) and all(
@@ -201,7 +207,7 @@ def read_attributes(log: Interactions, path: Path) -> Interactions:
     return log.with_texts(np.array(list(content)), np.array(texts, dtype=np.str_))
 
 
-def read_interactions(path: Path, columns: Mapping[str, str] | None = None) -> Interactions:
+def read_interactions(path: AnyPath, columns: Mapping[str, str] | None = None) -> Interactions:
     """Read a log in whatever of these formats its name and first line say.
 
     `.inter` is RecBole; `.parquet` or `.pq` is Parquet; `.csv`, `.tsv`, `.dat`, `.data` are
@@ -214,6 +220,7 @@ def read_interactions(path: Path, columns: Mapping[str, str] | None = None) -> I
         MissingDataError: there is no such file, or nothing readable in the folder.
         DataError: it is not readable as such.
     """
+    path = Path(path)
     if path.is_dir():
         return _read_folder(path, columns)
     check_exists(path)
@@ -324,6 +331,8 @@ def _check_columns(columns: Mapping[str, str], names: list[str], path: Path) -> 
     for kind in ("user", "item"):
         if kind not in columns:
             raise DataError(f"columns must name the {kind} column (got {dict(columns)})")
+    if columns["user"] == columns["item"]:
+        raise DataError(f"the user and the item need a column each (got '{columns['user']}' twice)")
     return dict(columns)
 
 

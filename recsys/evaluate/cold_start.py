@@ -14,7 +14,13 @@ from graphcl.evaluate.contract import Sealed, Split
 from graphcl.methods.contract import Method
 from recsys.data import Interactions, load_interactions
 from recsys.data.cold_splits import Side, cold_split
-from recsys.evaluate.full_ranking import Holdout, item_coverage, mean_metrics, rank_users
+from recsys.evaluate.full_ranking import (
+    Holdout,
+    device_of,
+    item_coverage,
+    mean_metrics,
+    rank_users,
+)
 from recsys.evaluate.ranking import (
     COVERAGE_CUTOFF,
     CUTOFFS,
@@ -45,13 +51,13 @@ class Among(Recommender):
     def __init__(self, method: Recommender, items: Tensor) -> None:
         super().__init__(method.config, method.data)
         self.method = method
-        self.register_buffer("items", items, persistent=False)
+        # Where the method is: `device_of` reads buffers of methods without parameters.
+        self.register_buffer("items", items.to(device_of(method)), persistent=False)
 
     def score(self, users: Tensor, history: Interactions) -> Tensor:
         """Scores (B, num_items)."""
         scores = self.method.score(users, history)
-        others: Tensor = ~cast(Tensor, self.items).to(scores.device)
-        return scores.masked_fill(others, -torch.inf)
+        return scores.masked_fill(~cast(Tensor, self.items), -torch.inf)
 
 
 class ColdStart(Ranking):

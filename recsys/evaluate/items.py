@@ -65,7 +65,7 @@ def check_targets(log: Interactions, what: str) -> None:
     if len(log) == 0:
         raise DataError(
             f"'{log.name}' leaves no {what} items under this protocol; "
-            "it needs users with at least three interactions"
+            "it needs users with at least three interactions that it uses"
         )
 
 

@@ -14,7 +14,7 @@ metric cannot.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -28,6 +28,9 @@ TiePolicy = Literal["mean", "optimistic", "pessimistic"]
 
 Scores = Tensor | tuple[Tensor, Tensor]
 """(B, N), or user vectors (B, d) and item vectors (N, d) whose inner products they are."""
+
+CELLS = 1 << 20
+"""Positions looked at at once: users without history tie with every item there is."""
 
 
 @dataclass(frozen=True)
@@ -118,7 +121,7 @@ def metrics_per_user(places: Places, num_rows: int, cutoffs: Sequence[int]) -> d
     positions = torch.arange(max(cutoffs), dtype=torch.float64, device=device)
     zero = torch.zeros(1, dtype=torch.float64, device=device)
     discount_sum = torch.cat((zero, torch.log2(positions + 2).reciprocal().cumsum(0)))
-    first_at, probability = _first_target(places, num_rows)
+    first = _first_target(places, num_rows, cutoffs)
 
     def total(values: Tensor) -> Tensor:
         return zero.new_zeros(num_rows).index_add_(0, rows, values)
@@ -132,16 +135,15 @@ def metrics_per_user(places: Places, num_rows: int, cutoffs: Sequence[int]) -> d
         ideal = discount_sum[number.clamp(max=cutoff)]
         result[f"recall@{cutoff}"] = hits / number
         result[f"ndcg@{cutoff}"] = gain / ideal
-        result[f"hit@{cutoff}"] = (probability * (first_at < cutoff)).sum(1)
+        result[f"hit@{cutoff}"] = first[f"hit@{cutoff}"]
         result[f"precision@{cutoff}"] = hits / cutoff
-        within = probability * (first_at < cutoff)
-        result[f"mrr@{cutoff}"] = (within / (first_at + 1)).sum(1)
-    result["mrr"] = (probability / (first_at + 1)).sum(1)
+        result[f"mrr@{cutoff}"] = first[f"mrr@{cutoff}"]
+    result["mrr"] = first["mrr"]
     return {name: values.where(number > 0, empty) for name, values in result.items()}
 
 
-def _first_target(places: Places, num_rows: int) -> tuple[Tensor, Tensor]:
-    """Possible positions of a row's first target, (num_rows, W), and their probabilities.
+def _first_target(places: Places, num_rows: int, cutoffs: Sequence[int]) -> dict[str, Tensor]:
+    """The metrics that look at a row's first target: `hit@k`, `mrr@k` and `mrr`, (num_rows,).
 
     Of the best tie group with m members, g of them targets, the first target stands p places
     behind the head of the group when the p places before it miss and it hits:
@@ -155,12 +157,35 @@ def _first_target(places: Places, num_rows: int) -> tuple[Tensor, Tensor]:
     group = torch.bincount(rows[best], minlength=num_rows).clamp(min=1)
     members = torch.ones_like(head)
     members[rows[best]] = tied[best]
-    width = int((members - group).max()) + 1 if num_rows else 1
-    behind = torch.arange(max(width, 1), device=rows.device)
-    m, g = members.double()[:, None], group.double()[:, None]
-    left = (m - behind).clamp(min=1)
-    # None of the first p places is a target: product over i < p of (m - g - i) / (m - i).
-    misses = ((left - g).clamp(min=0) / left).cumprod(1)
-    reached = torch.cat((torch.ones_like(m), misses[:, :-1]), 1)
-    probability = reached * (g / left).where(behind <= m - g, torch.zeros_like(left))
-    return head.where(head < large, 0)[:, None] + behind, probability
+    head = head.where(head < large, 0)
+    names = [f"{name}@{cutoff}" for cutoff in cutoffs for name in ("hit", "mrr")]
+    found = {
+        name: torch.zeros(num_rows, dtype=torch.float64, device=rows.device)
+        for name in (*names, "mrr")
+    }
+    for block in _narrow_blocks(members - group + 1):
+        m, g = members[block].double()[:, None], group[block].double()[:, None]
+        behind = torch.arange(int((members - group)[block].max()) + 1, device=rows.device)
+        left = (m - behind).clamp(min=1)
+        # None of the first p places is a target: product over i < p of (m - g - i) / (m - i).
+        misses = ((left - g).clamp(min=0) / left).cumprod(1)
+        reached = torch.cat((torch.ones_like(m), misses[:, :-1]), 1)
+        probability = reached * (g / left).where(behind <= m - g, torch.zeros_like(left))
+        position = head[block][:, None] + behind
+        reciprocal = probability / (position + 1)
+        found["mrr"][block] = reciprocal.sum(1)
+        for cutoff in cutoffs:
+            within = position[:, :cutoff] < cutoff
+            found[f"hit@{cutoff}"][block] = (probability[:, :cutoff] * within).sum(1)
+            found[f"mrr@{cutoff}"][block] = (reciprocal[:, :cutoff] * within).sum(1)
+    return found
+
+
+def _narrow_blocks(width: Tensor) -> Iterator[Tensor]:
+    """All rows, those of about equal width together, in blocks of at most `CELLS` (or one row)."""
+    order = torch.argsort(width)
+    while len(order):
+        cells = width[order] * torch.arange(1, len(order) + 1, device=order.device)
+        count = max(1, int((cells <= CELLS).sum()))
+        yield order[:count]
+        order = order[count:]

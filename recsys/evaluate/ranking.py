@@ -9,7 +9,7 @@ from typing import Any, ClassVar, cast
 import numpy as np
 from torch import Tensor
 
-from graphcl.data import card_names, load_card
+from graphcl.data import card_names, published_protocol
 from graphcl.errors import DataError
 from graphcl.evaluate.contract import Sealed, Split
 from graphcl.methods.contract import Method
@@ -124,11 +124,6 @@ class Ranking(RecommenderTask):
         }
 
 
-def published_protocol(dataset: str) -> str | None:
-    """The protocol that the files of a data set are, None where its card names none."""
-    return (load_card(dataset).split or None) if dataset in card_names() else None
-
-
 def _check_published(protocol: str, dataset: str) -> None:
     if published_protocol(dataset) == protocol:
         return
@@ -163,9 +158,11 @@ def liked(log: Interactions, protocol: str) -> tuple[Interactions, Known]:
 
 def rating_facts(log: Interactions) -> dict[str, Any]:
     """What `liked` did, for a protocol's facts."""
+    kept = log.where(MINIMUM_RATING)
     return {
         "minimum_rating": None if log.ratings is None else MINIMUM_RATING,
-        "dropped_by_rating": len(log) - len(log.where(MINIMUM_RATING)),
+        "dropped_by_rating": len(log) - len(kept),
+        "dropped_repetitions": len(kept) - len(kept.pair_keys()),
     }
 
 

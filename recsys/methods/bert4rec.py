@@ -7,7 +7,7 @@ A random share of the items of a window is hidden behind a mask token; with h_t 
 bidirectional transformer at a hidden position,
 
     total = cross_entropy = mean over hidden positions of
-            -log softmax_i(<GELU(W h_t + b), v_i>) at the item i that was hidden   (eq. 7 and 8)
+            -log softmax_i(<LN(GELU(W h_t + b)), v_i>) at the item i that was hidden (eq. 7 and 8)
 
 Prediction appends a mask token to the latest `max_length - 1` items and reads the state there, so
 the paper also trains on windows of which only the last item is hidden (section 3.6): here a share
@@ -17,7 +17,8 @@ What the method needs and often does not get (Petrov & Macdonald, RecSys 2022, a
 only the hidden fifth of the positions is a target in a step, so it wants many more epochs than
 SASRec; stopping early with little patience ends it unfinished.
 
-Deviations: no bias an item in the output; the last item of a row with none hidden by chance is
+Deviations: no bias an item in the output; LN, the layer normalisation of the authors' code, is not
+in the paper's equation; the last item of a row with none hidden by chance is
 hidden; windows of a long history share one item with the next, instead of sliding; histories are
 padded on the right. Neither padding nor mask is ever ranked.
 

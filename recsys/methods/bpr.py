@@ -20,6 +20,7 @@ float32 at a gap of 104. Cost of a step: O(B d) and an update of all M + N embed
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Self
 
 import torch
 from torch import Tensor, nn
@@ -106,10 +107,20 @@ class BPRMF(Recommender):
         squares = torch.stack([self.embeddings[row].square().sum() for row in rows]).sum()
         return self.config.l2 / (2 * len(batch.users)) * squares
 
+    def train(self, mode: bool = True) -> Self:
+        """As `torch.nn.Module.train`; what `representations` kept is let go."""
+        self._cached = None
+        return super().train(mode)
+
     @torch.no_grad()
     def representations(self) -> tuple[Tensor, Tensor]:
-        """Final embeddings (M, d) and (N, d) without gradient, kept until a parameter changes."""
-        # torch counts every change in place: optimiser steps and loaded states alike.
+        """Final embeddings (M, d) and (N, d) without gradient.
+
+        In evaluation mode they are kept until a parameter changes, or the mode does.
+        """
+        if self.training:
+            return self.propagate()
+        # torch counts changes in place, such as a loaded state's; a fused optimiser's it does not.
         version = [(value.data_ptr(), value._version) for value in self.parameters()]
         if self._cached is None or self._cached[0] != version:
             self._cached = (version, self.propagate())

@@ -26,6 +26,7 @@ Cost of a step: O((M + N) F d^2) for three views, and O(B^2 d) for the contrast.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -33,7 +34,7 @@ from torch import Tensor, nn
 from graphcl.config import tunable
 from graphcl.errors import DataError
 from graphcl.losses import InfoNCE
-from recsys.data.batches import TripleBatch
+from recsys.data.batches import TripleBatch, TripleBatches
 from recsys.data.features import Feature
 from recsys.data.interactions import Interactions
 from recsys.methods.bpr import BPRMF, BPRConfig
@@ -51,6 +52,11 @@ class FeatureCLConfig(BPRConfig):
     """Share of feature fields that a view leaves out."""
     temperature: float = tunable(0.2, low=0.1, high=0.5, ge=1e-3, le=10)
     contrast_weight: float = tunable(0.05, low=1e-3, high=1.0, log=True, ge=0)
+    negatives: Literal["all", "known"] = "all"
+    """Items that may be negatives: all, or those with training interactions. As negatives only,
+    new items are learned to be nobody's by their features. On MovieLens-100k with cold items (12
+    epochs, seeds 0 and 1, validation) known gives them a recall@20 of 0.36 and 0.42, all 0.32
+    and 0.36; warm items lose: 0.26 and 0.26 against 0.27 and 0.28."""
 
 
 class FusedFeatures(nn.Module):
@@ -135,6 +141,9 @@ class FeatureCL(BPRMF):
         self.items = FusedFeatures(data.item_features, config.dimension, taken[1])
         self.to(data.device)
         self.info_nce = InfoNCE(config.temperature)
+        self._batches = TripleBatches(
+            data, config.batch_size, among_taken=config.negatives == "known"
+        )
 
     def propagate(self) -> tuple[Tensor, Tensor]:
         """Final embeddings of all users (M, d) and items (N, d)."""

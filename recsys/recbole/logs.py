@@ -27,7 +27,7 @@ def interactions_of(dataset: Any, *, sequential: bool = False) -> Interactions:
     users, items = dataset.inter_feat[dataset.uid_field], dataset.inter_feat[dataset.iid_field]
     times = dataset.inter_feat[dataset.time_field] if _has_times(dataset) else None
     if sequential:
-        first = dataset.inter_feat[dataset.item_list_length_field] == 1
+        first = _earliest(users, dataset.inter_feat[dataset.item_list_length_field] == 1, times)
         users = torch.cat([users[first], users])
         items = torch.cat([dataset.inter_feat[dataset.item_id_list_field][first, 0], items])
         if times is not None:
@@ -59,6 +59,20 @@ def histories_of(items: Tensor, lengths: Tensor, num_items: int) -> Interactions
         user_ids=np.arange(rows),
         item_ids=np.arange(num_items),
     )
+
+
+def _earliest(users: Tensor, begins: Tensor, times: Tensor | None) -> Tensor:
+    """The row of each user that its history begins with, int64; without times the upper one.
+
+    Where RecBole keeps one item of a history, every row looks like the first.
+    """
+    rows = torch.nonzero(begins).flatten()
+    if times is not None:
+        rows = rows[torch.sort(times[rows], stable=True).indices]
+    rows = rows[torch.sort(users[rows], stable=True).indices]
+    later = torch.zeros_like(rows, dtype=torch.bool)
+    later[1:] = users[rows][1:] == users[rows][:-1]
+    return rows[~later]
 
 
 def _has_times(dataset: Any) -> bool:

@@ -45,7 +45,10 @@ def insert_items(
         # The last column takes everything that is not wanted and is then dropped.
         target = where.where(wanted & (where >= 0), torch.full_like(where, most))
         result = result.scatter(1, target, values)
-    return result[:, :most], new_lengths.clamp(max=most)
+    new_lengths = new_lengths.clamp(max=most)
+    # What follows is padding that an encoder would pay for.
+    longest = max(width, int(new_lengths.max()) if batch else 0)
+    return result[:, :longest], new_lengths
 
 
 class InsertItems:
@@ -57,7 +60,7 @@ class InsertItems:
 
     Shapes:
         items integers (B, L), padded on the right; lengths integers (B,). Returns items
-        (B, max_length) of the same dtype, and lengths int64 (B,).
+        (B, L') of the same dtype, L' the longest result and at least L, and lengths int64 (B,).
 
     Args:
         rate: inserted items as a share of the sequence, in [0, 1].

@@ -93,7 +93,10 @@ def co_occurring_items(items: Tensor, offsets: Tensor, num_items: int, count: in
             f"items must lie in 0..{num_items - 1} (got {flat.min()}..{flat.max()})"
         )
     shape = (len(offsets) - 1, num_items)
-    taken = sparse.csr_matrix((np.ones(len(flat)), flat, offsets.cpu().numpy()), shape=shape)
+    # A copy: repetitions are summed in place, and the memory is that of the caller's histories.
+    taken = sparse.csr_matrix(
+        (np.ones(len(flat)), flat, offsets.cpu().numpy()), shape=shape, copy=True
+    )
     taken.sum_duplicates()
     taken.data[:] = 1.0
     size = np.diff(taken.indptr)

@@ -96,6 +96,18 @@ def check_scores(method: Recommender, log: Interactions) -> torch.Tensor:
     return scores
 
 
+@pytest.mark.parametrize("name", RECOMMENDERS)
+def test_the_log_stays_as_it_was(name: str) -> None:
+    """Its order is what a sequence method learns, and validation reads the same tensors."""
+    log = with_features(pairs([(u, i) for u in range(5) for i in (6, 2, 7, 2, u)], 5, 8))
+    before, method = log.content_hash(), build(name, log)
+    if method.trainable:
+        train(method, torch.Generator().manual_seed(0))
+    check_scores(method, log)
+    method.score_newcomers(torch.arange(log.num_users), log)
+    assert log.content_hash() == before
+
+
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize("name", RECOMMENDERS)
 def test_trains_and_scores_or_says_why_not(name: str, case: str) -> None:

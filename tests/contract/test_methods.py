@@ -30,6 +30,9 @@ RECOMMENDERS = {
     for name in task_table()
     if issubclass(load_class("task", name, task_table()), RecommenderTask)
 }
+TINY = {"max_length": 20}
+"""Of settings that a method has: longer than all tiny histories, so that nothing is cut; views
+that pad to a default of 200 would take most of the time."""
 TRAINABLE = [pair for pair in SERVED if load_class("method", pair[0], METHODS).trainable]
 
 
@@ -39,7 +42,8 @@ def build(name: str, task: str, data: dict[str, Path], seed: int = 0):
     method_class = load_class("method", name, METHODS)
     generator = seed_everything(seed)
     seen = task_object.training_data(method_class, split)
-    return method_class(method_class.Config(), seen), split, task_object, generator
+    tiny = {key: value for key, value in TINY.items() if key in method_class.Config.model_fields}
+    return method_class(method_class.Config(**tiny), seen), split, task_object, generator
 
 
 def first_batch(method: Method, generator: torch.Generator):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import numpy as np
 import pytest
 from safetensors.torch import load_file
 
+from graphcl.errors import CheckpointError
 from graphcl.train.checkpoint import load_checkpoint
 
 SETTINGS = {
@@ -106,11 +108,16 @@ def test_killed_and_resumed_equals_uninterrupted(run, method, task, tiny_data, t
         assert not (broken / "result.json").exists()
     assert run(*command(method, tiny_data[task], broken)) == 0
     assert_same_run(straight, broken)
+    result = json.loads((broken / "result.json").read_text())
+    # The second stretch leaves no part where it was killed before its first save.
+    resumes = ["--resume" in part["command"] for part in result["parts"]]
+    assert resumes in ([False, True, True], [False, True])
+    assert result["command"] == result["parts"][0]["command"]
 
 
 def test_killed_at_every_step_of_a_save(run, tiny_log, tmp_path):
-    """A write has five steps; the writes before are of other files."""
-    killed_and_resumed(run, tiny_log, tmp_path, 5, lambda number: {"step": 26 + number})
+    """A save has nine steps, as it renames twice; the writes before are of other files."""
+    killed_and_resumed(run, tiny_log, tmp_path, 9, lambda number: {"step": 26 + number})
 
 
 def test_killed_at_twenty_random_moments(run, tiny_log, tmp_path):
@@ -140,6 +147,37 @@ def test_full_disk_is_said_in_one_sentence_and_nothing_is_lost(run, step, tiny_l
     assert not list(broken.rglob(".*")), "half of a file stayed"
     kept = broken.exists() and loadable(broken)
     assert kept == ("the last good checkpoint is" in said)
+    assert run(*command("lightgcn", tiny_log, broken)) == 0
+    assert_same_run(straight, broken)
+
+
+def loads(path: Path) -> bool:
+    try:
+        load_checkpoint(path)
+    except CheckpointError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("fate", ["step", "full"])
+def test_a_damaged_last_never_costs_the_good_previous(run, fate, tiny_log, tmp_path):
+    """Resumed from `previous`, and killed or out of space at every step of the next saves."""
+    straight, killed = tmp_path / "straight", tmp_path / "killed"
+    assert run(*command("lightgcn", tiny_log, straight)) == 0
+    arguments = command("lightgcn", tiny_log, killed)
+    assert run(*arguments, log=str(killed / "log.jsonl"), lines=20) == -signal.SIGKILL
+    for step in range(7, 18):
+        broken = shutil.copytree(killed, tmp_path / f"broken-{step}")
+        folder = broken / "checkpoints" / "seed-0"
+        last, previous = (folder / f"{name}.safetensors" for name in ("last", "previous"))
+        last.write_bytes(last.read_bytes()[:-1])
+        errors = tmp_path / "errors"
+        code = run(*command("lightgcn", tiny_log, broken), errors=str(errors), **{fate: step})
+        assert code == (2 if fate == "full" else -signal.SIGKILL)
+        assert loads(last) or loads(previous), f"step {step}"
+        if fate == "full":
+            named = errors.read_text().rpartition("the last good checkpoint is '")[2]
+            assert loads(Path(named.partition("'")[0])), f"step {step}: {named}"
     assert run(*command("lightgcn", tiny_log, broken)) == 0
     assert_same_run(straight, broken)
 

@@ -222,10 +222,25 @@ def test_a_failure_is_one_sentence_and_ends_all(group, arguments, words, tiny_lo
     answer = group(*given, "--out", tmp_path / "out")
     assert answer["codes"] == [2, 2]
     said = [text for text in answer["err"] if text]
-    if arguments[0] == "run":
-        assert len(said) == 1, said
+    assert len(said) == 1, said
     for word in words:
         assert word in said[0]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["run", "grace", "cora", "--seed", "1"], 2, "No such option: --seed"),
+        (["run", "grace", "cora", "--seeds", "0"], 2, "--seeds"),
+        (["report", "nowhere"], 2, "no run folder 'nowhere'"),
+        (["list", "tasks"], 0, "ranking"),
+    ],
+)
+def test_what_needs_one_process_is_said_once(group, arguments, code, words):
+    answer = group(*arguments)
+    assert answer["codes"] == [code, 0]
+    assert words in answer["out"][0] + answer["err"][0]
+    assert answer["out"][1] == answer["err"][1] == ""
 
 
 def test_the_others_stop_when_one_fails_alone(group, tiny_graph, tmp_path):

@@ -111,7 +111,7 @@ def test_against_a_loop(data) -> None:
 
 def test_wrong_arguments(log: Interactions) -> None:
     method = Table(log, torch.zeros(3, 4))
-    with pytest.raises(ArgumentError, match="k must be at least 1"):
+    with pytest.raises(ArgumentError, match="k must be a whole number of at least 1"):
         Recommendations(method, log).for_users(["carl"], 0)
     with pytest.raises(ArgumentError, match="mask, keep"):
         Recommendations(method, log).for_users(["carl"], seen="filter")
@@ -123,6 +123,77 @@ def test_wrong_arguments(log: Interactions) -> None:
         Recommendations(method, log).for_newcomers([["c"], []])
     with pytest.raises(ConfigError, match="nobody but the users"):
         Recommendations(method, log).for_newcomers([["c"]])
+
+
+class Number:
+    """What a class of ids of somebody's own may be: it is written as text."""
+
+    def __str__(self) -> str:
+        return "carl"
+
+
+def test_one_id_is_one_id_and_several_come_in_any_container() -> None:
+    log = from_ids([3, 10, 51, 51], [5, 1, 50, 50])
+    method = Table(log, torch.tensor([[1.0, 2, 3]] * 3))
+    make = Recommendations(method, log)
+    for one in ("51", 51, 51.0, np.int64(51), np.float64(51), torch.tensor(51), np.array("51")):
+        assert set(make.for_users(one, seen="keep")["user"]) == {51}
+    for three in (
+        [51, "10", 3.0], (51, 10, 3), iter(["51", 10, 3]), np.array([51, 10, 3]),
+        np.array([51.0, 10, 3]), torch.tensor([51, 10, 3]), pd.Index([51, 10, 3]),
+        pd.Series([51, 10, 3], index=[7, 8, 9]), pd.Series(["51", "10", "3"], dtype="category"),
+        [torch.tensor(51), np.int8(10), 3], {51: 0, 10: 0, 3: 0}.keys(),
+    ):  # fmt: skip
+        assert make.for_users(three, 1, seen="keep")["user"].tolist() == [51, 10, 3]
+    for fifty in ("50", 50, 50.0, [50], {"50"}, pd.Series([50]), torch.tensor([50])):
+        found = make.for_users([3], candidates=fifty)
+        assert found["item"].tolist() == [50]
+    named = from_ids(["ann", "carl"], ["c", "d"])
+    assert user_numbers(named, Number()).tolist() == [1]
+
+
+def test_histories_in_any_container(taste: Interactions) -> None:
+    make = Recommendations(EASE(EASEConfig(l2=5.0), taste), taste)
+    one = make.for_newcomers([[11]])
+    for same in ("11", 11, 11.0, ["11"], [11.0], np.array([11]), torch.tensor([11]),
+                 pd.Series([11], index=[4]), [["11"]], [torch.tensor([11])]):  # fmt: skip
+        pd.testing.assert_frame_equal(make.for_newcomers(same), one)
+    two = make.for_newcomers([[11, 3], [4, 5]])
+    logged = pd.DataFrame({"who": ["a", "a", "b", "b"], "item": [11, 3, 4, 5]})
+    for same in (
+        np.array([[11, 3], [4, 5]]), torch.tensor([[11, 3], [4, 5]]), iter([(11, 3), [4, 5.0]]),
+        logged.groupby("who")["item"].agg(list), [pd.Series([11, 3]), np.array([4, 5])],
+    ):  # fmt: skip
+        pd.testing.assert_frame_equal(make.for_newcomers(same), two)
+
+
+def test_what_holds_no_ids_is_refused_in_a_sentence(taste: Interactions) -> None:
+    make = Recommendations(EASE(EASEConfig(l2=5.0), taste), taste)
+    frame = pd.DataFrame({"user": [1]})
+    for wrong, words in (
+        (None, "got None"), (frame, "got a DataFrame of shape"), ({1: 2}, "got a dict"),
+        ([[1], [2]], "a list with a list in it"), (np.ones((2, 2)), "a list with a ndarray of"),
+    ):  # fmt: skip
+        with pytest.raises(ArgumentError, match=f"users must be an id or a list of ids .*{words}"):
+            make.for_users(wrong)
+        with pytest.raises(ArgumentError, match=f"items must be an id or a list of ids .*{words}"):
+            make.similar_items(wrong)
+        if wrong is not None:
+            with pytest.raises(ArgumentError, match="candidates must be an id or a list"):
+                make.for_users(1, candidates=wrong)
+    for wrong in (None, frame, {1: [2]}, [[[1]]], [[1], {2: 3}]):
+        with pytest.raises(ArgumentError, match=r"must be an id or a list of ids \(got"):
+            make.for_newcomers(wrong)
+    with pytest.raises(ArgumentError, match=r"not both .got 4 beside a list"):
+        make.for_newcomers([[3], 4])
+    for empty in ([], [[]], np.zeros(0), torch.zeros(0, 3)):
+        with pytest.raises(ArgumentError, match="at least one item"):
+            make.for_newcomers(empty)
+    for k in (1.5, 3.0, None, "3", True, -1, [3], np.float64(2)):
+        with pytest.raises(ArgumentError, match="k must be a whole number of at least 1"):
+            make.for_users(1, k)
+    for k in (np.int64(3), torch.tensor(3)):
+        assert len(make.for_users(1, k)) == 3
 
 
 # ------------------------------------------------------------------ ids
@@ -143,6 +214,32 @@ def test_a_misspelt_id_is_told_the_nearest(log: Interactions) -> None:
     for wanted in ("ten", 10.5, None):
         with pytest.raises(UnknownNameError, match="there are 3, such as 3, 10, 500"):
             user_numbers(numbered, [wanted])
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.text(max_size=3) | st.from_regex(r"[+-]?[0-9_\uff10-\uff19]{1,3}", fullmatch=True))
+def test_text_is_an_integer_id_only_as_the_integer_is_written(text: str) -> None:
+    log = from_ids(np.arange(-50, 500), np.zeros(550, dtype=int))
+    if text.strip() in map(str, range(-50, 500)):
+        (number,) = user_numbers(log, text).tolist()
+        assert str(log.user_ids[number]) == text.strip()
+    else:
+        with pytest.raises(UnknownNameError, match="unknown user"):
+            user_numbers(log, text)
+
+
+def test_what_only_looks_like_an_integer_id_finds_nobody() -> None:
+    log = from_ids([0, 1, 7, 10], [0, 1, 7, 10])
+    for wanted in ("1_0", "007", "+7", "\uff17", "\u0667", True, False, np.True_, "7.0", 7.5):
+        for numbers in (user_numbers, item_numbers):
+            with pytest.raises(UnknownNameError, match="unknown"):
+                numbers(log, [wanted])
+    assert user_numbers(log, [" 7 ", "10", 7.0]).tolist() == [2, 3, 2]
+    # As the reader does: an id of this kind keeps all of its column text.
+    assert user_numbers(from_ids(["007", "7"], [0, 0]), ["7", "007"]).tolist() == [1, 0]
+    with pytest.raises(UnknownNameError) as refusal:
+        user_numbers(log, "7\r\n8")
+    assert len(str(refusal.value).splitlines()) == 1
 
 
 def test_an_item_may_be_called_by_its_title(log: Interactions) -> None:

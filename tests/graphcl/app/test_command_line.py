@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
+import inspect
 import json
+import os
 import resource
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import yaml
 
+from graphcl.app.catalogue import load_class, method_table, task_table
+from graphcl.app.folder import RunFolder
+from graphcl.app.settings import specify
+
 SMOKE = ["--set", "epochs=2", "--set", "evaluate_every=1"]
+
+
+def load_method(name):
+    return load_class("method", name, method_table())
 
 
 def refused(outcome, *words):
@@ -52,7 +63,6 @@ def test_run_writes_the_documented_result(command, tiny_graph, tmp_path):
 def test_every_shipped_config_is_valid():
     from pathlib import Path
 
-    from graphcl.app.settings import specify
     from graphcl.resources import configs_folder
 
     files = sorted(Path(configs_folder()).rglob("*.yaml"))
@@ -66,12 +76,10 @@ def test_every_shipped_config_is_valid():
 
 
 def test_a_found_config_gives_settings_and_a_named_one_everything(command, tmp_path):
-    from graphcl.app.settings import specify
-
     found = specify("grace", "citeseer", overrides=["epochs=1"])
     assert (found.settings.dimension, found.settings.epochs, found.seeds) == (256, 1, (0,))
     named = specify("grace", "citeseer", config=found.settings_file, seeds=None)
-    assert (named.protocol, len(named.seeds)) == ("grace-10-90", 20)
+    assert (named.protocol, len(named.seeds)) == ("grace-10-90", 5)
     assert specify("grace", "citeseer", config=found.settings_file, seeds=2).seeds == (0, 1)
 
 
@@ -169,29 +177,28 @@ def test_output_folders_are_never_overwritten(command, tiny_graph, tmp_path):
     assert (tmp_path / "full" / "notes.txt").read_text() == "mine"
 
 
-def test_resume_refuses_another_configuration_and_skips_finished_seeds(
-    command, tiny_graph, tmp_path
-):
+def test_resume_refuses_another_configuration_and_skips_finished_seeds(command, tiny_log, tmp_path):
     out = tmp_path / "run"
-    run = ["run", "raw-features", tiny_graph, "--out", out]
+    run = ["run", "popularity", tiny_log, "--out", out]
     assert command(*run)[0] == 0
     first = json.loads((out / "result.json").read_text())
     refused(
-        command("run", "grace", tiny_graph, "--out", out, "--resume"),
-        "another configuration", "method was 'raw-features', now 'grace'",
+        command("run", "ease", tiny_log, "--out", out, "--resume"),
+        "another configuration", "method was 'popularity', now 'ease'",
     )  # fmt: skip
     assert command(*run, "--resume", "--seeds", 3)[0] == 0
     result = json.loads((out / "result.json").read_text())
     assert result["seeds"] == [0, 1, 2]
-    assert result["metrics"]["accuracy"]["values"][0] == first["metrics"]["accuracy"]["values"][0]
+    for name, metric in result["metrics"].items():
+        assert metric["values"][0] == first["metrics"][name]["values"][0]
 
 
-def test_default_folder_gets_a_number(command, tiny_graph, tmp_path, monkeypatch):
+def test_default_folder_gets_a_number(command, tiny_log, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for _ in range(2):
-        assert command("run", "raw-features", tiny_graph)[0] == 0
+        assert command("run", "ease", tiny_log)[0] == 0
     names = sorted(path.name for path in (tmp_path / "runs").iterdir())
-    assert names == ["raw-features_blocks", "raw-features_blocks-2"]
+    assert names == ["ease_log.csv", "ease_log.csv-2"]
 
 
 def test_non_finite_loss_keeps_the_run_and_names_the_part(command, tiny_graph, tmp_path):
@@ -227,10 +234,10 @@ def test_help_and_list_take_less_than_half_a_second(arguments):
     assert min(seconds() for _ in range(3)) < 0.5
 
 
-def test_resume_never_drops_or_mixes_seeds(command, tiny_graph, tmp_path):
-    graph = shutil.copytree(tiny_graph, tmp_path / "graph")
+def test_resume_never_drops_or_mixes_seeds(command, tiny_log, tmp_path):
+    log = shutil.copy(tiny_log, tmp_path / "log.csv")
     out = tmp_path / "run"
-    run = ["run", "raw-features", graph, "--out", out]
+    run = ["run", "ease", log, "--out", out]
     assert command(*run, "--seeds", 2)[0] == 0
     assert command(*run, "--resume")[0] == 0
     assert json.loads((out / "result.json").read_text())["seeds"] == [0, 1]
@@ -240,7 +247,7 @@ def test_resume_never_drops_or_mixes_seeds(command, tiny_graph, tmp_path):
         (out / "checkpoints" / "seed-1" / "result.json").write_text(damaged)
         assert command(*run, "--resume")[0] == 0
         assert json.loads((out / "result.json").read_text())["metrics"] == before
-    add_edge("0,59\n")(graph)
+    log.write_text(log.read_text() + "u0,i29,5,11\n")
     refused(command(*run, "--resume", "--seeds", 3), "seed 0", "other data")
 
 
@@ -285,7 +292,77 @@ def test_an_interrupt_says_how_to_go_on(command, tiny_graph, tmp_path, monkeypat
     monkeypatch.setattr(Trainer, "fit", interrupted)
     code, _, text = command("run", "grace", tiny_graph, "--out", tmp_path / "run")
     assert code == 130
-    assert "--resume" in text
+    assert text == "stopped; the same command with --resume continues it\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "calls", "said"),
+    [
+        (["tune", "grace", "cora"], "graphcl.app.tuning.tune", "the same command continues it"),
+        (["report", "somewhere"], "graphcl.report.write_report", "stopped"),
+        (["export", "somewhere"], "graphcl.app.serving.print_export", "stopped"),
+        (["list"], "graphcl.app.tables.print_listing", "stopped"),
+    ],
+)
+def test_only_what_goes_on_says_so_when_it_is_stopped(command, monkeypatch, arguments, calls, said):
+    def interrupted(*arguments, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("graphcl.app.tables.print_comparison", lambda *arguments: None)
+    monkeypatch.setattr(calls, interrupted)
+    code, _, text = command(*arguments)
+    assert code == 130
+    assert text == (said if said == "stopped" else f"stopped; {said}") + "\n"
+
+
+@pytest.mark.parametrize("path", ["", " "])
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [(["run", "grace", "nowhere", "--out"], "--out"),
+     (["run", "grace", "nowhere", "--config"], "--config"),
+     (["run", "grace", "nowhere", "--data-root"], "--data-root"),
+     (["tune", "grace", "nowhere", "--out"], "--out"),
+     (["tune", "grace", "nowhere", "--config"], "--config"),
+     (["report", "somewhere", "-o"], "--out"), (["report"], "RUN"), (["report", "here"], "RUN"),
+     (["export", "somewhere", "--out"], "--out"), (["export"], "RUN"), (["recommend"], "RUN")],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else value,
+)  # fmt: skip
+def test_an_empty_path_is_refused(command, tmp_path, monkeypatch, arguments, named, path):
+    monkeypatch.chdir(tmp_path)
+    refused(
+        command(*arguments, path),
+        named,
+        f"must be a path, '.' for the current folder (got {path!r})",
+    )
+    assert not any(tmp_path.iterdir())
+
+
+def test_no_other_command_has_an_output_path():
+    from graphcl.app.main import app, data_app
+
+    commands = [each.callback for each in app.registered_commands + data_app.registered_commands]
+    writing = {each.__name__ for each in commands if "out" in inspect.signature(each).parameters}
+    assert writing == {"run", "tune", "report", "export"}
+
+
+def test_a_reader_that_has_seen_enough_ends_the_command_quietly():
+    call = [sys.executable, "-m", "graphcl", "list"]
+    with subprocess.Popen(call, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        process.stdout.close()
+        text = process.stderr.read()
+    assert process.returncode == 141
+    assert text == b""
+
+
+def test_plain_output_to_a_closed_pipe_is_as_quiet(command, monkeypatch):
+    reads, writes = os.pipe()
+    os.close(reads)
+    with os.fdopen(writes, "w") as closed:
+        monkeypatch.setattr(sys, "stdout", closed)
+        monkeypatch.setattr("graphcl.app.tables.print_listing", lambda kind: print("x" * 100_000))
+        code, _, text = command("list")
+        monkeypatch.undo()
+    assert (code, text) == (141, "")
 
 
 def test_a_mistake_in_the_model_keeps_a_folder_that_was_there(command, tiny_log, tmp_path):
@@ -296,9 +373,9 @@ def test_a_mistake_in_the_model_keeps_a_folder_that_was_there(command, tiny_log,
     assert not any(out.iterdir())
 
 
-def test_a_damaged_record_keeps_the_log_of_other_seeds(command, tiny_graph, tmp_path):
+def test_a_damaged_record_keeps_the_log_of_other_seeds(command, tiny_log, tmp_path):
     out = tmp_path / "run"
-    run = ["run", "grace", tiny_graph, "--out", out, "--seeds", 2, *SMOKE]
+    run = ["run", "bpr", tiny_log, "--out", out, "--seeds", 2, *SMOKE]
     assert command(*run)[0] == 0
     log = out / "log.jsonl"
     before = sorted(log.read_text().splitlines())
@@ -340,6 +417,58 @@ def test_columns_of_ones_own_table_are_named(command, own_table, tmp_path):
     assert yaml.safe_load((out / "config.yaml").read_text())["columns"]["time"] == "when"
     code, _, text = command("run", "sasrec", own_table, *NAMED, *SMOKE, "--out", out, "--resume")
     assert code == 0, text
+
+
+def test_the_config_of_a_run_with_columns_starts_another(command, own_table, tmp_path):
+    first, again = tmp_path / "first", tmp_path / "again"
+    assert command("run", "sasrec", own_table, *NAMED, *SMOKE, "--out", first)[0] == 0
+    config = first / "config.yaml"
+    code, _, text = command("run", "sasrec", own_table, "--config", config, "--out", again)
+    assert code == 0, text
+    assert (again / "config.yaml").read_text() == config.read_text()
+    turned = {"user": "what", "item": "who", "time": None}
+    given = specify("sasrec", str(own_table), config=config, columns=turned)
+    assert given.columns == {"user": "what", "item": "who"}
+
+
+def test_a_study_of_a_table_with_named_columns(command, own_table, tmp_path):
+    out = tmp_path / "study"
+    tune = ["tune", "itemknn", own_table, "--task", "next-item", "--trials", 2, "--out", out]
+    refused(command(*tune), "neither a user nor an item column")
+    code, _, text = command(*tune, *NAMED)
+    assert code == 0, text
+    columns = {"user": "who", "item": "what", "time": "when"}
+    for config in (out / "best.yaml", out / "best" / "config.yaml"):
+        assert yaml.safe_load(config.read_text())["columns"] == columns
+    call = ["run", "itemknn", own_table, "--config", out / "best.yaml", "--out", tmp_path / "run"]
+    code, _, text = command(*call)
+    assert code == 0, text
+    measured = [
+        json.loads((run / "result.json").read_text())["metrics"]
+        for run in (out / "best", tmp_path / "run")
+    ]
+    assert measured[0] == measured[1]
+    # Another reading of the table is another study.
+    other = ["--user-col", "who", "--item-col", "what", "--time-col", "who"]
+    refused(command(*tune, *other), "line")
+    refused(command(*tune, *NAMED[:4]), "columns.time")
+
+
+@pytest.mark.parametrize("task", task_table())
+def test_every_config_that_a_run_writes_starts_the_same_run(task, tiny_data, tmp_path):
+    dataset = str(tiny_data[task])
+    serving = [name for name in method_table() if task in load_method(name).tasks]
+    assert serving
+    for method in serving:
+        specification = specify(method, dataset, task=task, seeds=2)
+        if specification.task.reads_tables:
+            specification = replace(specification, columns={"user": "a", "item": "b"})
+        folder = RunFolder(tmp_path / method)
+        folder.path.mkdir()
+        folder.open(specification.as_dict(), resume=False)
+        again = specify(method, dataset, config=folder.config)
+        assert again.as_dict() == specification.as_dict()
+        assert again.settings == specification.settings
 
 
 def test_mistakes_in_naming_columns(command, own_table, tiny_graph, tmp_path):

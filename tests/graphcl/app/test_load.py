@@ -12,7 +12,9 @@ import torch
 import yaml
 
 import graphcl
+from graphcl.app.export import export_run
 from graphcl.errors import CheckpointError, ConfigError, DataError, GraphclError, MissingDataError
+from graphcl.report.read import read_result, read_run
 from graphcl.train.checkpoint import load_checkpoint
 
 
@@ -46,6 +48,14 @@ def test_the_best_epoch_is_loaded_not_the_last(finished, copied):
     path = folder / f"checkpoints/seed-0/{'best' if record['best_epoch'] else 'last'}.safetensors"
     weights = load_checkpoint(path).part("model")["embeddings"]
     assert torch.equal(graphcl.load_run(folder).method.embeddings, weights)
+
+
+def test_paths_may_be_text(finished, odd_log, tmp_path):
+    folder = str(finished["ease"])
+    assert graphcl.load_run(folder, dataset=str(odd_log), data_root=str(tmp_path)).seed == 0
+    assert read_result(folder).method == read_run(folder).result.method == "ease"
+    done = export_run(folder, str(tmp_path / "out"), formats=("npz",), index=False, encoder=False)
+    assert (done.folder / "items.npz").exists()
 
 
 def test_loading_does_not_touch_the_callers_random_numbers(finished):

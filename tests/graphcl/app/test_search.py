@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Any, Literal
 
 import optuna
 import pytest
+from pydantic import Field
 
 from graphcl.app.search import search_space
 from graphcl.config import Config, tunable
@@ -19,6 +20,10 @@ class Example(Config):
     kind: Literal["a", "b"] = tunable("a", choices=["a", "b"])
     shape: tuple[int, ...] = tunable((4, 4), choices=[(4, 4), (8,)])
     name: str = "plain"
+    flag: bool = True
+    share: float | None = Field(None, ge=0, le=1)
+    count: Annotated[int, Field(ge=1)] | None = None
+    nested: dict[str, Any] = Field(default_factory=dict)
 
 
 DEFAULTS = Example().model_dump()
@@ -47,7 +52,34 @@ def test_ranges_from_the_command_line():
     assert (found["rate"].low, found["rate"].high, found["rate"].log) == (0.2, 0.9, True)
     assert found["width"].choices == (2, 3)
     assert (found["epochs"].low, found["epochs"].whole) == (3, True)
-    assert space("name=[x, y]")["name"].choices == ("x", "y", "plain")
+    assert space("name=[x, y]")["name"].choices == ("x", "y")
+    assert space("shape=[[4, 4], [8]]")["shape"].choices == ((4, 4), (8,))
+    assert space("share=0..1")["share"].whole is False
+    assert space("count=1..3")["count"].whole is True
+
+
+@pytest.mark.parametrize(
+    ("wanted", "ends", "start"),
+    [
+        ("rate=0.001..0.01", (0.001, 0.01), 0.01),
+        ("rate=0.6..0.9", (0.6, 0.9), 0.6),
+        ("width=5..8", (5, 8), 5),
+        ("count=2..4", (2, 4), 2),
+    ],
+)
+def test_limits_that_were_given_are_not_widened_to_the_start(wanted, ends, start):
+    (found,) = space(wanted).values()
+    assert (found.low, found.high) == ends
+    first = found.nearest(DEFAULTS[found.name])
+    assert first == start
+    assert type(first) is type(start)
+    assert first in found
+
+
+def test_choices_that_were_given_are_not_widened_either():
+    found = space("width=[5, 6]")["width"]
+    assert found.choices == (5, 6)
+    assert (found.nearest(3), found.nearest(6)) == (5, 6)
 
 
 def test_suggestions_have_the_type_of_the_field_and_lie_inside():
@@ -72,11 +104,32 @@ def test_suggestions_have_the_type_of_the_field_and_lie_inside():
         ("rate=5", ["rate=5"]),
         ("rate=[]", ["rate=[]"]),
         ("kind", ["both fixed"]),
+        ("name=1..3", ["'name' is no number", "name=1..3", "name=[A, B]"]),
+        ("flag=0..1", ["'flag' is no number", "flag=[A, B]"]),
+        ("shape=1..2", ["'shape' is no number"]),
+        ("rate=0.1..inf", ["finite", "0.1..inf"]),
+        ("rate=-1e308..1e308", ["finite"]),
+        ("rate=0.1..nan", ["LOW below HIGH"]),
+        ("rate=1..2..3", ["LOW below HIGH"]),
+        ("rate=2020-01-01..2021-01-01", ["LOW below HIGH"]),
+        ("rate=[2020-01-01]", ["'rate'", "2020, 1, 1", "valid number"]),
+        ("name=[2020-01-01]", ["'name'", "2020, 1, 1", "valid string"]),
+        ("nested=[{a: 2020-01-01}]", ["'nested'", "finite numbers, words"]),
+        ("rate=[.inf]", ["'rate'", "got inf", "finite"]),
+        ("nested=[{a: [.nan]}]", ["'nested'", "finite"]),
+        ("width=1.5..3", ["'width' is a whole number", "1.5..3"]),
+        ("width=1..1e30", ["'width' is a whole number", "2^53"]),
+        ("count=0..5", ["'count'", "got 0", "greater than or equal to 1"]),
+        ("count=[0]", ["'count'", "got 0", "greater than or equal to 1"]),
+        ("share=0..2", ["'share'", "got 2.0", "less than or equal to 1"]),
+        ("width=[a]", ["'width'", "got 'a'", "valid integer"]),
+        ("kind=[a, c]", ["'kind'", "got 'c'", "'a' or 'b'"]),
+        ("width=[", ["--search takes", "width=["]),
     ],
 )
 def test_a_bad_range_is_one_sentence(wanted, words):
     with pytest.raises(ConfigError) as raised:
-        space(wanted, fixed=["kind"])
+        space(wanted, fixed=["kind"] if wanted == "kind" else [])
     for word in words:
         assert word in str(raised.value)
     if wanted == "rates":

@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from graphcl.evaluate.contract import Sealed
+from graphcl.report import read_studies
 from recsys.evaluate.ranking import Ranking
 
 SMOKE = ["--set", "epochs=2", "--set", "evaluate_every=1", "--set", "batch_size=512"]
@@ -133,10 +134,11 @@ def test_settings_that_diverge_or_cannot_be_are_results_too(command, tiny_log, t
         assert "not possible" in printed
     code, printed, error = command(
         "tune", "lightgcn", tiny_log, "--no-test", "--out", tmp_path / "b", "--trials", 3,
-        *SMOKE, "--search", "learning_rate=[1e30]",
+        *SMOKE, "--search", "learning_rate=[0.01, 1e30]",
     )  # fmt: skip
     assert code == 0, error
     diverged = [t for t in stored(tmp_path / "b").trials if t.params["learning_rate"] == 1e30]
+    assert diverged
     assert all(trial.state.name == "PRUNED" for trial in diverged)
 
 
@@ -186,8 +188,15 @@ def test_other_storages(command, tiny_log, tmp_path, monkeypatch, storage):
         (["lightgcn", "LOG", "--set", "layer=3"], ["'layer'", "'layers'"]),
         (["lightgcn", "LOG", "--search", "layers=9..2"], ["LOW below HIGH"]),
         (["lightgcn", "LOG", "--storage", "x.csv"], ["--storage", "'x.csv'"]),
+        (["lightgcn", "LOG", "--storage", "no://h/x"], ["'no://h/x' is not a database URL"]),
         (["lightgcn", "LOG", "--trials", "0"], ["--trials"]),
-        (["lightgcn", "LOG", "--set", "evaluate_every=0"], ["evaluate_every"]),
+        (["lightgcn", "LOG", "--set", "evaluate_every=0"], ["evaluate_every", "got 0"]),
+        (["lightgcn", "LOG", "--search", "evaluate_every=[0]"], ["evaluate_every", "got 0"]),
+        (["lightgcn", "LOG", "--search", "evaluate_every=0..2"], ["evaluate_every", "got 0"]),
+        (["lightgcn", "LOG", "--set", "epochs=0"], ["epochs", "at least 1", "got 0"]),
+        (["lightgcn", "LOG", "--search", "epochs=[2, 0]"], ["epochs", "at least 1", "got 0"]),
+        (["grace", "GRAPH", "--search", "activation=1..3"], ["'activation' is no number"]),
+        (["lightgcn", "LOG", "--search", "learning_rate=[2020-01-01]"], ["'learning_rate'"]),
         (["grace", "GRAPH", "--protocol", "grace-10-90"], ["validation", "random-10-10-80"]),
         (["grace", "GRAPH", "--set", "dimension=0"], ["'dimension'", "got 0"]),
     ],
@@ -204,6 +213,134 @@ def test_mistakes_are_one_sentence_and_leave_nothing(
     for word in words:
         assert word in text, text
     assert not any(tmp_path.iterdir()), "nothing half-written"
+
+
+def test_limits_that_were_given_hold_for_every_trial(command, tiny_log, tmp_path):
+    tune = ["tune", "bpr", tiny_log, "--no-test", "--trials", 5, "--out", tmp_path / "a", *SMOKE]
+    search = ["--search", "dimension=8..12", "--search", "learning_rate=[0.5, 0.25]"]
+    code, printed, error = command(*tune, *search)
+    assert code == 0, error
+    assert "the first trial has" in printed
+    assert "dimension 12 instead of" in printed
+    assert "learning_rate 0.5 instead of" in printed
+    trials = stored(tmp_path / "a").trials
+    assert trials[0].params == {"dimension": 12, "learning_rate": 0.5}
+    assert all(8 <= trial.params["dimension"] <= 12 for trial in trials)
+    assert {trial.params["learning_rate"] for trial in trials} <= {0.5, 0.25}
+    best = yaml.safe_load((tmp_path / "a" / "best.yaml").read_text())["tuned"]
+    assert best["search"]["dimension"] == "8 .. 12"
+    assert best["started_from"] == trials[0].value
+    # A setting's own range is still widened to what the search starts from.
+    start = [*tune[:-7], tmp_path / "b", *SMOKE, "--search", "dimension"]
+    config = tmp_path / "start.yaml"
+    config.write_text(f"method: bpr\ndataset: {tiny_log}\nsettings: {{dimension: 3}}\n")
+    code, printed, error = command(*start, "--config", config)
+    assert code == 0, error
+    assert "the first trial has" not in printed
+    assert stored(tmp_path / "b").trials[0].params == {"dimension": 3}
+
+
+def test_a_trial_without_a_finite_value_is_none(command, tiny_log, tmp_path, monkeypatch):
+    monkeypatch.setattr(Ranking, "validate", lambda *_: {"recall@20": float("nan")})
+    code, printed, error = command(
+        "tune", "bpr", tiny_log, "--no-test", "--trials", 1, "--out", tmp_path, *SMOKE
+    )
+    assert (code, "no trial of the study" in error) == (2, True)
+    assert "validation value" in printed
+    assert [trial.state.name for trial in stored(tmp_path).trials] == ["PRUNED"]
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({0: "ease"}, ["'bpr_log_ranking' (bpr on", "'ease_log_ranking' (ease on"]),
+        ({1: "OTHER"}, ["(bpr on log,", "(bpr on other,"]),
+        ({"--study": "second"}, ["'bpr_log_ranking' (bpr on", "'second' (bpr on"]),
+        ({"--storage": "OTHER.db"}, ["'sqlite:///study.db'", "other.db'"]),
+        ({"--search": "dimension"}, ["searches something else", "search.learning_rate was"]),
+    ],
+)
+def test_a_folder_of_another_study_is_refused(command, tiny_log, tmp_path, changed, words):
+    log, other = tmp_path / "log.csv", tmp_path / "other.csv"
+    for path in (log, other):
+        path.write_bytes(tiny_log.read_bytes())
+    out = tmp_path / "out"
+    options = ["--trials", 1, "--no-test", "--out", out]
+    quick = ["--set", "epochs=1", "--set", "evaluate_every=1"]
+    assert command("tune", "bpr", log, *options, *quick)[0] == 0
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
+    named = [changed.get(0, "bpr"), other if 1 in changed else log]
+    more = [
+        str(word).replace("OTHER", str(tmp_path / "other"))
+        for key, value in changed.items()
+        if isinstance(key, str)
+        for word in (key, value)
+    ]
+    if 0 in changed:
+        quick = ["--search", "l2"]
+    code, _, text = command("tune", *named, *options, *quick, *more)
+    assert code == 2
+    assert text.count("\n") == 1, text
+    for word in words:
+        assert word in text, text
+    assert "--out" in text or "--study" in text
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == before
+    assert not (tmp_path / "other.db").exists()
+
+
+def test_the_folder_of_a_run_is_refused(command, tiny_log, tmp_path):
+    out = tmp_path / "out"
+    once = ["--set", "epochs=1", "--out", out]
+    assert command("run", "bpr", tiny_log, *once)[0] == 0
+    before = {path: path.stat().st_mtime_ns for path in out.rglob("*")}
+    code, _, text = command("tune", "bpr", tiny_log, *once, "--trials", 1)
+    assert code == 2
+    assert text.startswith(f"error: '{out}' belongs to a run; give another --out")
+    assert {path: path.stat().st_mtime_ns for path in out.rglob("*")} == before
+
+
+def test_a_folder_may_be_moved_with_its_study(command, tiny_log, tmp_path):
+    tune = ["tune", "bpr", tiny_log, "--no-test", *SMOKE]
+    assert command(*tune, "--trials", 1, "--out", tmp_path / "a")[0] == 0
+    (tmp_path / "a").rename(tmp_path / "b")
+    assert command(*tune, "--trials", 2, "--out", tmp_path / "b")[0] == 0
+    assert len(stored(tmp_path / "b").trials) == 2
+
+
+@pytest.mark.parametrize("storage", ["elsewhere.log", "sqlite:///mine.db", None])
+def test_the_report_finds_a_study_wherever_it_is_stored(
+    command, tiny_log, tmp_path, monkeypatch, storage
+):
+    monkeypatch.chdir(tmp_path)
+    tune = ["tune", "bpr", tiny_log, "--no-test", "--trials", 1, *SMOKE]
+    more = [] if storage is None else ["--storage", storage]
+    assert command(*tune, *more, "--study", "mine", "--out", "a")[0] == 0
+    assert command(*tune, *more, "--study", "theirs", "--out", "b")[0] == 0
+    (tmp_path / "cwd").mkdir()
+    monkeypatch.chdir(tmp_path / "cwd")
+    for folder, name in (("a", "mine"), ("b", "theirs")):
+        (study,) = read_studies([tmp_path / folder])
+        assert (study.name, len(study.trials), study.metric) == (name, 1, "recall@20")
+    if storage is not None:
+        moved = next(tmp_path.glob(f"{storage.rpartition('/')[2]}*"))
+        moved.rename(tmp_path / "moved")
+        code, _, text = command("report", tmp_path / "a")
+        assert code == 2
+        assert "'mine'" in text
+        assert str(moved) in text
+        assert "study.yaml" in text
+
+
+def test_a_folder_of_a_record_that_is_damaged_is_refused(command, tiny_log, tmp_path):
+    tune = ["tune", "bpr", tiny_log, "--no-test", "--trials", 1, "--out", tmp_path, *SMOKE]
+    assert command(*tune)[0] == 0
+    for content in ("study: [", "study: 3\n", "- a\n"):
+        (tmp_path / "study.yaml").write_text(content)
+        for again in (tune, ["report", tmp_path, "-o", tmp_path / "report.html"]):
+            code, _, text = command(*again)
+            assert code == 2
+            assert "study.yaml'" in text
+            assert text.count("\n") == 1
 
 
 def test_a_folder_is_tested_once_whatever_comes_after(command, slow_start, tmp_path):

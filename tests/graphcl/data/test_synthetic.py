@@ -81,6 +81,15 @@ def test_refusals(arguments, message):
         planted_partition(nodes, edges, classes=classes[0] if classes else 2)
 
 
+def test_classes_without_room_for_their_edges_are_refused():
+    """Drawing until enough pairs are different would never end."""
+    generator = torch.Generator().manual_seed(0)
+    with pytest.raises(ArgumentError, match="different edges of 40; more mixing or"):
+        planted_partition(20, 40, classes=10, mixing=0.0, generator=generator)
+    data = planted_partition(20, 40, classes=10, mixing=1.0, generator=generator)
+    assert data.num_edges == 80
+
+
 @pytest.mark.parametrize("setting", [{"mixing": 1.5}, {"exponent": 2.0}, {"signal": -1.0}])
 def test_refused_settings(setting):
     with pytest.raises(ArgumentError, match="mixing must be in"):

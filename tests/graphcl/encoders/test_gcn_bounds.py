@@ -109,6 +109,22 @@ def test_entries_stay_within_their_bounds(tight: bool) -> None:
         assert (matrices <= upper + 1e-12).all()
 
 
+def test_directions_that_are_lost_apart_stay_within_their_bounds() -> None:
+    """A node that cannot lose an edge of its own may be the source of one that another loses."""
+    edges = torch.tensor([[0, 1, 2, 3, 0], [3, 3, 3, 0, 2]])
+    budget = edge_budget(edges, 4, 0.6)
+    assert budget.tolist() == [0, 0, 0, 2]
+    bounds = matrix_bounds(edges, 4, budget)
+    lower, upper = bounds.lower.to_dense(), bounds.upper.to_dense()
+    for kept in itertools.product([False, True], repeat=5):
+        lost = edges[1, ~torch.tensor(kept)]
+        if (torch.bincount(lost, minlength=4) > budget).any():
+            continue
+        matrix = gcn_matrix(edges[:, torch.tensor(kept)], 4).to_dense()
+        assert (lower <= matrix + 1e-12).all()
+        assert (matrix <= upper + 1e-12).all()
+
+
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_nothing_to_lose_leaves_the_score_itself(activation: str) -> None:
     pairs = random_pairs(7, 0.5, 1)

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from graphcl.errors import ArgumentError
+from graphcl.kernels.meta_paths import count_paths
 from graphcl.kernels.spmm import SparseMatrix, spmm
 
 
@@ -208,6 +209,18 @@ def test_scipy_round_trip_copies():
     assert csr.data.any()
     integers = SparseMatrix.from_scipy(scipy.sparse.csr_matrix(np.eye(2, dtype=np.int64)))
     assert integers.dtype == torch.float32
+
+
+def test_a_scipy_matrix_is_a_copy() -> None:
+    """scipy's methods sort and sum in place: a meta-path of one step changed its own step."""
+    edges = torch.tensor([[0, 0, 0, 1], [2, 0, 2, 1]])
+    value = torch.tensor([1.0, 2.0, 3.0, 4.0])
+    matrix = SparseMatrix.from_edge_index(edges, value, shape=(2, 3))
+    kept = matrix.value.clone(), matrix.column.clone(), matrix.row_pointer.clone()
+    matrix.to_scipy().sum_duplicates()
+    count_paths([matrix])
+    for now, before in zip((matrix.value, matrix.column, matrix.row_pointer), kept, strict=True):
+        assert torch.equal(now, before)
 
 
 def test_conversion_of_dtype_keeps_symmetry():

@@ -17,7 +17,7 @@ from graphcl.methods.csgcl import CSGCL
 from graphcl.methods.gca import GCA
 from graphcl.methods.gcool import GCooL
 from graphcl.methods.grace import GRACE
-from graphcl.methods.graph_method import TwoViewMethod
+from graphcl.methods.graph_method import TwoViewMethod, sampled_gcn_matrix
 from graphcl.methods.pot import POTConfig
 from graphcl.methods.two_view import TwoView
 
@@ -97,13 +97,40 @@ def test_a_batch_of_all_nodes_is_the_whole_graph(name, sampler):
         torch.testing.assert_close(found[part], value, rtol=1e-4, atol=1e-5)
 
 
-def test_messages_reach_the_nodes_that_are_compared():
-    # One hop beyond the layers gives the rim its degrees too, so nothing is missing.
-    method = build("grace", **WITHOUT_DRAWS["grace"])
-    batch = next(NeighbourBatches(method.data, 4, [90] * 3).epoch(generator()))
+@pytest.mark.parametrize("name", WITHOUT_DRAWS)
+def test_messages_reach_the_nodes_that_are_compared(name):
+    """As many hops as layers, all neighbours: nothing is missing, the rim's degrees neither."""
+    method = build(name, **WITHOUT_DRAWS[name])
+    batch = next(NeighbourBatches(method.graph(), 4, [90] * 2).epoch(generator()))
+    assert batch.num_nodes < 90
     first, _ = method.draw_views(batch, generator())
     inner = method.encode_view(first)[:4].detach()
     torch.testing.assert_close(inner, method.embed(method.data)[batch.n_id[:4]])
+
+
+def test_sampled_rows_are_those_of_the_whole_graph_in_expectation():
+    method = build("grace", **WITHOUT_DRAWS["grace"])
+    wanted = method.matrix_of(method.data).to_dense()
+    total, epochs, state = torch.zeros(90, 90), 600, generator()
+    for _ in range(epochs):
+        for batch in NeighbourBatches(method.data, 30, [3]).epoch(state):
+            first, _ = method.draw_views(batch, state)
+            rows = first.matrix.to_dense()[: batch.batch_size]
+            total[batch.n_id[: batch.batch_size, None], batch.n_id] += rows
+    torch.testing.assert_close(total / epochs, wanted, atol=0.04, rtol=0)
+    degree = torch.bincount(method.data.edge_index[1], minlength=90)
+    few = degree <= 3
+    assert few.any()
+    torch.testing.assert_close((total / epochs)[few], wanted[few])
+
+
+def test_the_rim_has_the_degrees_that_a_view_leaves():
+    whole, sampled = torch.tensor([2, 4, 0]), torch.tensor([2, 0, 0])
+    edges = torch.tensor([[1], [0]])  # of two sampled ones the view kept one
+    matrix = sampled_gcn_matrix(edges, whole, sampled).to_dense()
+    degree = torch.tensor([2.0, 1 + 4 / 2, 1.0])
+    assert matrix[0, 1] == pytest.approx(1 / (degree[0] * degree[1]).sqrt())
+    torch.testing.assert_close(matrix.diag(), torch.tensor([0.5, 1.0, 1.0]))
 
 
 def test_the_generator_decides():

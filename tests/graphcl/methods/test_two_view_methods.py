@@ -17,6 +17,7 @@ from graphcl.diagnostics import node_compactness
 from graphcl.encoders import gcn_matrix
 from graphcl.encoders.gcn_bounds import edge_budget, matrix_bounds, score_bound
 from graphcl.errors import ArgumentError, ConfigError, UnknownNameError
+from graphcl.kernels.communities import detect_communities
 from graphcl.losses.unit_rows import unit_rows
 from graphcl.methods.gcool import GCooL, community_contrast, dense_aggregation
 from graphcl.methods.grace import GRACE
@@ -202,6 +203,22 @@ def test_the_diagnostic_is_a_bound_on_the_worst_view() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("host", "settings"),
+    [
+        ("gca", {"directed_views": True}),
+        ("two-view", {"view_1": {"DropEdges": {"rate": 0.3, "keep_undirected": False}}}),
+    ],
+)
+def test_pot_bounds_directions_apart_where_its_host_draws_them_apart(
+    host: str, settings: dict[str, Any]
+) -> None:
+    model = build(POT, host=host, host_settings=settings, bound="interval")
+    assert not model.host.both_directions()[0]
+    assert not model.bounds[0].whole.symmetric
+    assert model.host.both_directions()[1] == model.bounds[1].whole.symmetric == (host != "gca")
+
+
 # ---------------------------------------------------------------------- PamC
 
 
@@ -293,6 +310,37 @@ def test_every_view_can_be_named(view: str) -> None:
     assert all(parameter.grad is not None for parameter in model.parameters())
 
 
+@pytest.mark.parametrize("view", ["DropEdges", "DropEdgesByCentrality", "DropEdgesByCommunity"])
+def test_directions_dropped_apart_make_a_directed_matrix(view: str) -> None:
+    """Forward and backward product: the matrix that `GCNConv` would use, and its transpose."""
+    model = build(TwoView, view_1={view: {"rate": 0.5, "keep_undirected": False}})
+    drawn, other = model.draw_views(model.data, seeded())
+    wanted = gcn_matrix(drawn.edge_index, 14).to_dense()
+    assert not torch.equal(wanted != 0, wanted.T != 0)
+    torch.testing.assert_close(drawn.matrix.to_dense(), wanted)
+    torch.testing.assert_close(drawn.matrix.T.to_dense(), wanted.T)
+    assert other.matrix.symmetric
+
+
+@pytest.mark.parametrize(
+    "view",
+    [
+        {"DropEdgesByCommunity": {"rate": 0.3, "method": "louvain", "resolution": 4.0}},
+        {"MaskFeaturesByCommunity": {"rate": 0.3, "method": "louvain", "resolution": 4.0}},
+    ],
+)
+@pytest.mark.parametrize("batch_size", [0, 6])
+def test_communities_are_those_that_the_parts_ask_for(
+    view: dict[str, Any], batch_size: int
+) -> None:
+    model = build(TwoView, view_1=view, batch_size=batch_size)
+    wanted = detect_communities(model.data.edge_index, 14, method="louvain", resolution=4.0)
+    assert wanted.max() > detect_communities(model.data.edge_index, 14).max()
+    assert torch.equal(model.start.community, wanted)
+    batch = next(iter(model.batches(seeded())))
+    assert torch.isfinite(model.loss(batch, seeded())["total"])
+
+
 def test_parts_that_draw_nothing_are_applied_once(monkeypatch: pytest.MonkeyPatch) -> None:
     from graphcl.views import DiffuseEdges
 
@@ -315,6 +363,18 @@ def test_parts_that_draw_nothing_are_applied_once(monkeypatch: pytest.MonkeyPatc
         ({"view_1": {"DropEdges": 1.2}}, r"rate must be a number in \[0, 1\], got 1\.2"),
         ({"view_1": "DropEdges"}, "needs 'rate'"),
         ({"view_1": {"DropEdges": {"rate": 0.2, "generator": 1}}}, "setting of the view"),
+        (
+            {"view_1": {"DropEdgesByCommunity": 0.2, "MaskFeaturesByCommunity": [0.1]}},
+            "not possible",
+        ),
+        (
+            {
+                "view_1": {"DropEdgesByCommunity": 0.2},
+                "view_2": {"DropEdgesByCommunity": {"rate": 0.2, "resolution": 2.0}},
+            },
+            r"got leiden, 1, 0 and leiden, 2, 0",
+        ),
+        ({"view_1": {"LowRankView": 2, "DropEdges": 0.2}}, "put DropEdges before it"),
         ({"loss": "InfoNCF"}, "did you mean 'InfoNCE'"),
         ({"loss": {"InfoNCE": {"temperature": -1}}}, "temperature must lie in"),
         ({"loss": {"InfoNCE": {}, "DHEL": {}}}, "takes one name"),
@@ -348,3 +408,48 @@ def test_meta_nodes_are_found_before_each_epoch() -> None:
     assert model.assignment.shape == (14,)
     assert int(model.assignment.max()) < 4
     assert isinstance(model.loss(model.data, seeded())["total"], Tensor)
+
+
+def test_looking_for_meta_nodes_leaves_the_encoder_as_it_is() -> None:
+    """No dropout in what is clustered, and no step of batch normalisation's statistics."""
+    gcn = {"GCN": {"widths": [8, 4], "normalisation": "batch", "dropout": 0.5}}
+    model = build(TwoView, loss={"MetaNodeInfoNCE": 0.5}, clusters=4, encoder=gcn)
+    before = {name: buffer.clone() for name, buffer in model.named_buffers()}
+    model.train()
+    found = []
+    for _ in range(2):
+        model.epoch_start(1, seeded())
+        found.append(model.assignment)
+    assert model.training
+    assert model.encoder.training
+    assert torch.equal(*found)
+    for name, buffer in model.named_buffers():
+        torch.testing.assert_close(buffer, before[name])
+
+
+@pytest.mark.parametrize("encoder", ["GCN", "MLP"])
+def test_all_that_a_loss_draws_comes_from_the_generator(encoder: str) -> None:
+    settings = {"widths": [8, 4], **({"dropout": 0.5} if encoder == "GCN" else {})}
+    no_views = {"view_1": {"DropEdges": 0.0}, "view_2": {"DropEdges": 0.0}}
+    model = build(TwoView, encoder={encoder: settings}, **no_views).train()
+    values = []
+    for number, seed in enumerate((0, 0, 1)):
+        torch.manual_seed(number)
+        state = torch.get_rng_state()
+        values.append(float(model.loss(model.data, seeded(seed))["total"].detach()))
+        assert torch.equal(torch.get_rng_state(), state)
+    assert values[0] == values[1]
+    # Nothing but dropout is random here.
+    assert (values[0] != values[2]) == (encoder == "GCN")
+
+
+def test_a_low_rank_of_a_directed_graph_sends_messages_to_targets() -> None:
+    data = graph()
+    data.edge_index = data.edge_index[:, : data.edge_index.size(1) // 2]
+    torch.manual_seed(0)
+    settings = {"view_1": {"LowRankView": 14}, "view_2": {"DropEdges": 0.0}}
+    model = TwoView(configure(TwoView.Config, settings), data)
+    low_rank, plain = (view.matrix for view in model.draw_views(data, seeded()))
+    dense = low_rank.matmul(torch.eye(14))
+    edges = plain.to_dense() - torch.diag(plain.to_dense().diag())
+    assert torch.equal(dense > 1e-4, edges > 0)

@@ -7,6 +7,7 @@ import pytest
 
 from graphcl.errors import ConfigError, DataError, MissingDataError
 from graphcl.report import read_run, read_runs
+from graphcl.report.curves import curves
 
 
 def edit(folder: Path, change: Callable[[dict], None]) -> None:
@@ -81,6 +82,16 @@ def test_result_that_is_not_json(make_run, content):
         (lambda r: r.update(seeds="0"), "seeds"),
         (lambda r: r["protocol"].pop("name"), "protocol must have a name"),
         (lambda r: r["dataset"].update(name=3), r"dataset must have a name \(got 3\)"),
+        (lambda r: r.update(seconds=float("nan")), "seconds"),
+        (lambda r: r.update(seconds=float("inf")), "seconds"),
+        (lambda r: r.update(seconds=10**400), "seconds"),
+        (lambda r: r.update(seconds=-1), "seconds"),
+        (lambda r: r["baselines"]["raw-features"].update(seconds=float("nan")), "seconds"),
+        (lambda r: r.update(peak_memory_bytes=10**400), "peak_memory_bytes"),
+        (lambda r: r["best_epoch"].__setitem__(0, 10**23), "best_epoch"),
+        (lambda r: r["epochs"].__setitem__(0, 2**63), "epochs"),
+        (lambda r: r["seeds"].__setitem__(0, 10**400), "seeds"),
+        (lambda r: r.update(method="\ud800"), "not valid JSON"),
     ],
 )
 def test_result_with_a_wrong_key_names_it(make_run, change, named):
@@ -107,6 +118,12 @@ def test_result_that_is_not_an_object(make_run):
         b'{"seed": "0", "epoch": 1}',
         b'{"seed": 0, "epoch": 1, "loss": {"total": "low"}}',
         b'{"seed": 0, "epoch": 1, "validation": 0.5}',
+        b'{"seed": 0, "epoch": 1e23}',
+        b'{"seed": 0, "epoch": 100000000000000000000000}',
+        b'{"seed": 100000000000000000000000, "epoch": 1}',
+        b'{"seed": 0, "epoch": 1, "loss": {"total": 1' + b"0" * 400 + b"}}",
+        b'{"seed": 0, "epoch": 1, "validation": {"accuracy": -1' + b"0" * 400 + b"}}",
+        b'{"seed": 0, "epoch": 1, "loss": {"\\ud800": 1}}',
     ],
 )
 def test_corrupt_log_line_is_named_by_number(make_run, line):
@@ -197,3 +214,14 @@ def test_snapshot_that_lacks_an_array(make_run):
     np.savez(folder / "snapshot.npz", embedding=np.zeros((3, 2)))
     with pytest.raises(DataError, match="lacks colour, colour_name"):
         read_run(folder)
+
+
+def test_a_loss_that_is_no_number_is_a_gap_in_the_curve(make_run):
+    folder = make_run("a", points=0)
+    lines = [
+        b'{"seed": 0, "epoch": %d, "loss": {"total": %s}}' % place
+        for place in enumerate((b"1.5", b"NaN", b"Infinity", b"1e999", b"null", b"2"), start=1)
+    ]
+    (folder / "log.jsonl").write_bytes(b"\n".join(lines))
+    (figure,) = curves(read_run(folder))
+    assert figure.spec["data"][0]["y"] == [1.5, None, None, None, None, 2.0]

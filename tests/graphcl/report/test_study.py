@@ -1,11 +1,15 @@
 import hashlib
 import json
 import math
+from pathlib import Path
 
 import optuna
 import pytest
+import yaml
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
-from graphcl.errors import DataError
+from graphcl.errors import DataError, MissingDataError
 from graphcl.report import read_runs, read_studies
 from graphcl.report.charts import Charts
 from graphcl.report.study import Range, Study, Trial
@@ -81,6 +85,126 @@ def test_a_storage_in_which_nothing_was_written_yet_has_no_study(tmp_path, name)
     assert (folder / name).read_bytes() == b""
 
 
+@pytest.mark.parametrize("content", ["tuned: [", "- a", "tuned: !!binary x", "\0"])
+def test_a_damaged_best_file_is_named(make_study, content):
+    folder = make_study("a")
+    (folder / "best.yaml").write_text(content)
+    with pytest.raises(DataError, match=r"best\.yaml'.*tune.* writes it again") as error:
+        read_studies([folder])
+    assert "study.db" not in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def record(folder, storage, study="a"):
+    told = {"study": study, "storage": storage, "method": "m", "dataset": "d", "task": "t"}
+    (folder / "study.yaml").write_text(yaml.safe_dump(told))
+
+
+def test_the_record_says_which_study_of_which_storage(make_study, tmp_path):
+    folder, other = make_study("a"), make_study("b", trials=3, journal=True)
+    out = tmp_path / "out"
+    out.mkdir()
+    for storage, name in (
+        (f"sqlite:///{folder / 'study.db'}", "a"),
+        (f"sqlite:///{folder / 'study.db'}?timeout=3", "a"),
+        ("sqlite:///../tune/a/study.db", "a"),
+        (f"journal:{other / 'study.journal'}", "b"),
+    ):
+        record(out, storage, name)
+        assert [study.name for study in read_studies([out])] == [name]
+        assert read_runs([out]) == []
+
+
+@pytest.mark.parametrize(
+    ("storage", "words"),
+    [
+        ("sqlite:///gone.db", ["'a'", "gone.db'", "study.yaml"]),
+        ("sqlite:///study.db", ["no study 'a'", "study.db'"]),
+        ("postgresql+nodriver://anna@host/tune", ["'a'", "anna@host", "--storage"]),
+    ],
+)
+def test_a_study_that_is_not_where_the_record_says(make_study, storage, words):
+    folder = make_study("other", trials=1)
+    record(folder, storage)
+    with pytest.raises(MissingDataError) as error:
+        read_studies([folder])
+    assert all(word in str(error.value) for word in words), error.value
+    assert "\n" not in str(error.value)
+
+
+def test_a_study_of_a_server_is_read_where_the_report_is_told(make_study, monkeypatch):
+    folder = make_study("a", trials=2)
+    record(folder, "postgresql://anna@host/tune")
+    url, opened = "postgresql://anna:secret@host/tune", []
+
+    def open_storage(storage, heartbeat):
+        opened.append(storage)
+        if storage != url:
+            raise ValueError(f"no driver for {storage}")
+        return optuna.storages.RDBStorage(f"sqlite:///{folder / 'study.db'}")
+
+    monkeypatch.setattr("graphcl.app.study.open_storage", open_storage)
+    with pytest.raises(MissingDataError, match=r"'postgresql://anna@host/tune'.*--storage"):
+        read_studies([folder])
+    assert not opened, "a folder must not choose whom to connect to"
+    assert [study.name for study in read_studies([folder], url)] == ["a"]
+    with pytest.raises(DataError, match="no readable Optuna study") as error:
+        read_studies([folder], "mysql://anna:secret@host/tune")
+    assert "secret" not in str(error.value)
+    record(folder, "postgresql://anna@host/tune", "b")
+    with pytest.raises(MissingDataError, match="no study 'b' in 'postgresql://anna@host/tune'"):
+        read_studies([folder], url)
+
+
+@pytest.mark.parametrize("lost", [-math.inf, math.inf])
+def test_trials_of_an_infinite_value_are_left_out_and_counted(tmp_path, lost):
+    folder = tmp_path / "odd"
+    folder.mkdir()
+    study = optuna.create_study(
+        study_name="odd", direction="maximize", storage=f"sqlite:///{folder / 'study.db'}"
+    )
+    values = iter([lost, 0.5, 0.25, lost, 0.75, 0.5])
+    study.enqueue_trial({"x": 0.5}, user_attrs={"baseline": True})
+
+    def objective(trial):
+        trial.suggest_float("x", 0, 1)
+        trial.suggest_categorical("odd", [math.inf, None])
+        if trial.number == 5:
+            trial.report(lost, 1)
+            raise optuna.TrialPruned
+        return next(values)
+
+    study.optimize(objective, n_trials=6)
+    (found,) = read_studies([folder])
+    assert [trial.number for trial in found.whole] == [1, 2, 4]
+    assert found.best.number == 4
+    text = study_section(found, charts := Charts())
+    assert "5 ran to their end, 1 were pruned. Of those that ran to their end, 2 have no" in text
+    json.loads(charts.json(), parse_constant=lambda name: pytest.fail(name))
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from([None, math.nan, math.inf, -math.inf, -1.0, 0.0, 1e308, -1e308]),
+            st.booleans(),
+            st.booleans(),
+            st.sampled_from([None, math.nan, math.inf, 1.0, 2, "?", True]),
+        ),
+        max_size=6,
+    )
+)
+@example([(1e308, False, False, None), (-1e308, False, False, None)])
+def test_any_values_make_a_section(trials):
+    study = odd_study(
+        Path("nowhere"),
+        *(Trial(n, value, p, b, {"x": x}) for n, (value, p, b, x) in enumerate(trials)),
+    )
+    study_section(study, charts := Charts())
+    json.loads(charts.json(), parse_constant=lambda name: pytest.fail(name))
+
+
 def test_history_marks_the_baseline_and_the_pruned(make_study):
     (study,) = read_studies([make_study("a")])
     history = study_figures(study)[0]
@@ -127,10 +251,10 @@ def odd_study(tmp_path, *trials: Trial) -> Study:
 
 
 def test_hostile_names_and_odd_values_are_drawn_as_text(tmp_path):
-    settings = {"<b>": "<i>", "x": 1.0}
+    chosen = {"<b>": "<i>", "x": 1.0}
     study = odd_study(
         tmp_path,
-        Trial(0, 0.0, False, True, settings),
+        Trial(0, 0.0, False, True, chosen),
         Trial(1, math.nan, False, False, {"x": "?"}),
         Trial(2, None, True, False, {}),
     )

@@ -10,7 +10,6 @@ from safetensors.torch import save
 
 from graphcl.errors import CheckpointError, OutputError
 from graphcl.train.checkpoint import (
-    CheckpointFolder,
     load_checkpoint,
     optimizer_tensors,
     restore_model,
@@ -77,23 +76,6 @@ def test_a_pickle_runs_no_code(tmp_path):
     with pytest.raises(CheckpointError):
         load_checkpoint(tmp_path / "a")
     assert not (tmp_path / "ran").exists()
-
-
-def state(epoch):
-    return {"fingerprint": "x", "progress": {"epoch": epoch, "seconds": 0.0}}
-
-
-def test_a_damaged_last_falls_back_to_previous(tmp_path):
-    folder = CheckpointFolder(tmp_path)
-    assert folder.load_last("x") is None
-    folder.save_last(tensors(1), state(1))
-    folder.save_last(tensors(2), state(2))
-    assert folder.load_last("x").state["progress"]["epoch"] == 2
-    folder.last.write_bytes(b"torn")
-    assert folder.load_last("x").state["progress"]["epoch"] == 1
-    folder.previous.write_bytes(b"torn as well")
-    with pytest.raises(CheckpointError, match="last"):
-        folder.load_last("x")
 
 
 def test_a_failed_write_keeps_the_old_file(tmp_path, monkeypatch):

@@ -9,7 +9,7 @@ from graphcl.errors import CheckpointError, NonFiniteError, SealedError
 from graphcl.evaluate.contract import Sealed, Split, Task
 from graphcl.losses import info_nce
 from graphcl.methods.contract import Method, MethodConfig
-from graphcl.train.checkpoint import CheckpointFolder
+from graphcl.train.folder import CheckpointFolder
 from graphcl.train.log import RunLog, rewind
 from graphcl.train.loop import Trainer
 from graphcl.train.seeds import seed_everything

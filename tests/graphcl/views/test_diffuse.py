@@ -42,6 +42,18 @@ def test_equals_the_closed_form(kernel, block):
     torch.testing.assert_close(found, expected, atol=2e-5, rtol=1e-4)
 
 
+def test_long_diffusion_times_do_not_vanish():
+    """e^-time is 0 in floating point, and the graph is in its stationary state."""
+    edge_index = random_graph()
+    pairs, weight = diffuse_edges(edge_index, num_nodes=15, kernel="heat", time=1000.0, top_k=15)
+    found = torch.zeros(15, 15, dtype=torch.float64)
+    found[pairs[0], pairs[1]] = weight.double()
+    # The eigenvector of the eigenvalue 1: roots of the degrees, self-loops included.
+    leading = (1 + torch.bincount(edge_index[0], minlength=15)).double().sqrt()
+    expected = torch.outer(leading, leading) / leading.square().sum()
+    torch.testing.assert_close(found, expected, atol=2e-5, rtol=1e-4)
+
+
 def test_top_k_keeps_the_largest_of_every_target():
     edge_index = random_graph()
     expected = closed_form(edge_index, 15, "ppr")
@@ -98,6 +110,8 @@ def test_old_edge_attributes_do_not_survive():
         ({"top_k": 0}, "top_k"),
         ({"top_k": None}, "give top_k or threshold"),
         ({"threshold": -1.0}, "threshold"),
+        ({"alpha": 1e-4}, "10000 terms, got alpha=0.0001, of which they leave 0.37"),
+        ({"kernel": "heat", "time": 2e4}, "10000 terms, got time=20000"),
     ],
 )
 def test_misuse_is_refused(settings, message):

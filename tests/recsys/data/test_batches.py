@@ -81,7 +81,7 @@ def test_sequence_batches_refuse_what_cannot_work() -> None:
     with pytest.raises(ArgumentError, match="batch_size"):
         SequenceBatches(log(), 4, 0, PADDING)
     single = Interactions.from_indices(torch.arange(3), torch.arange(3))
-    with pytest.raises(DataError, match="no user with two interactions"):
+    with pytest.raises(DataError, match="no user with two interactions to train on, beside what"):
         SequenceBatches(single, 4, 2, PADDING)
 
 
@@ -102,6 +102,19 @@ def test_triples_cover_every_pair_once_with_a_free_item() -> None:
         for user, item in zip(b.users.tolist(), b.negatives.tolist(), strict=True):
             assert (user, item) not in taken
             assert 0 <= item < 6
+
+
+def test_negatives_among_what_somebody_took() -> None:
+    users = torch.tensor([0, 0, 1, 1, 2])
+    items = torch.tensor([1, 7, 4, 7, 1])
+    data = Interactions.from_indices(users, items, num_items=9)
+    free = {0: {4}, 1: {1}, 2: {4, 7}}
+    batches, seen = TripleBatches(data, 2, among_taken=True), {0: set(), 1: set(), 2: set()}
+    for seed in range(20):
+        for batch in batches.epoch(generator(seed)):
+            for user, item in zip(batch.users.tolist(), batch.negatives.tolist(), strict=True):
+                seen[user].add(item)
+    assert seen == free
 
 
 def test_triple_epochs_follow_the_generator() -> None:

@@ -254,6 +254,20 @@ def test_dates_order_like_their_instants() -> None:
     assert log.item_ids[log.history(0).numpy()].tolist() == ["z", "y", "x"]
 
 
+def test_numbers_beyond_64_bits_keep_their_order() -> None:
+    """As int64 they would wrap around to negative ones."""
+    log = from_ids(["a"] * 3, ["x", "y", "z"], times=[2**63 + 2**40, 5, 2**64 - 1])
+    assert log.item_ids[log.history(0).numpy()].tolist() == ["y", "x", "z"]
+    log = from_ids(np.array([2**63 + 5, 1], dtype=np.uint64), ["x", "y"])
+    assert log.user_ids.tolist() == ["1", str(2**63 + 5)]
+
+
+def test_dates_that_nanoseconds_cannot_tell_are_refused() -> None:
+    times = np.array(["2000-01-01", "1500-01-01"], dtype="datetime64[s]")
+    with pytest.raises(DataError, match=r"row 1 must be a date of the years 1678 to 2261"):
+        from_ids(["a", "a"], ["x", "y"], times=times)
+
+
 def test_mask_must_fit() -> None:
     log = from_ids(["a"], ["x"])
     with pytest.raises(DataError, match="mask must be bool"):

@@ -1,5 +1,6 @@
 """Readers: every format gives the same log, and dirt is refused by line."""
 
+import inspect
 import os
 import re
 from pathlib import Path
@@ -7,12 +8,16 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import graphcl.data
+import recsys.data
 from graphcl.errors import DataError, GraphclError, MissingDataError
 from recsys.data import (
     Interactions,
+    Numbers,
     from_dataframe,
     leave_one_out,
     load_interactions,
@@ -21,7 +26,10 @@ from recsys.data import (
     read_parquet,
     read_recbole,
     read_table,
+    write_recbole,
 )
+from recsys.data.item_embeddings import read_embedding
+from recsys.data.readers import read_attributes
 from recsys.views import Subsequences
 
 ROWS = [("7", "b", 3.0, 20), ("7", "a", 4.5, 10), ("12", "c", 1.0, 5), ("7", "c", 2.0, 20)]
@@ -89,6 +97,40 @@ def test_parquet_and_dataframe(tmp_path: Path) -> None:
     log = from_dataframe(typed)
     assert log.user_ids.tolist() == [7, 12]
     assert log.times.tolist() == [t * 10**9 for t in (10, 20, 20, 5)]
+
+
+def test_paths_may_be_text(tmp_path: Path) -> None:
+    for name, content in FORMATS.items():
+        (tmp_path / name).write_text(content)
+        expect_rows(read_interactions(str(tmp_path / name)))
+    frame().to_parquet(tmp_path / "log.parquet")
+    expect_rows(read_parquet(str(tmp_path / "log.parquet")))
+    expect_rows(read_table(str(tmp_path / "a.csv"), title_path=str(tmp_path / "a.csv")))
+    (tmp_path / "items").write_text("7 a b c\n")
+    log = read_lines(str(tmp_path / "items"))
+    (tmp_path / "words.json").write_text('{"a": [1], "b": [2, 3]}')
+    log = read_attributes(log, str(tmp_path / "words.json"))
+    assert log.texts is not None
+    described = log.with_features(items={"size": Numbers(torch.tensor([[1.0], [2.0], [3.0]]))})
+    written = write_recbole(described, str(tmp_path / "out"), "log")
+    inter, item = (str(path) for path in written)
+    assert read_recbole(inter, item).item_features["size"].values.tolist() == [[1], [2], [3]]
+    np.save(tmp_path / "vectors.npy", np.ones((3, 2)))
+    assert read_embedding(str(tmp_path / "vectors.npy"), 3).shape == (3, 2)
+    for read in (read_interactions, read_table, read_lines, read_recbole, read_parquet):
+        with pytest.raises(MissingDataError, match=r"there is no file 'nowhere.x'"):
+            read("nowhere.x")
+
+
+@pytest.mark.parametrize("package", [graphcl.data, recsys.data])
+def test_no_public_function_of_data_takes_path_objects_only(package) -> None:
+    functions = [getattr(package, name) for name in package.__all__]
+    for function in filter(inspect.isfunction, functions):
+        for parameter in inspect.signature(function).parameters.values():
+            taken = str(parameter.annotation)
+            assert "Path" not in taken.replace("PathLike", "").replace("AnyPath", ""), (
+                f"{function.__name__}({parameter}) must take str as well"
+            )
 
 
 def test_table_without_header(tmp_path: Path) -> None:
@@ -181,6 +223,19 @@ def test_titles(tmp_path: Path) -> None:
         ("a.csv", b"user,item\n\xff\xfe,1\n", "must be UTF-8 text"),
         ("a.csv", b"user,item\n\x00,1\n", "got a NUL byte at offset 10"),
         ("a.txt", b"1 2 \xff\n", "must be UTF-8 text"),
+        # What stands between two quotes is one field, and rows would be lost in it.
+        (
+            "a.csv",
+            'user,item\n1,2\n"ann,4\nbob,6\neve",8\n',
+            r"user id in line 3 .* must not hold a line break.*got 'ann,4\\nbob,6\\neve'",
+        ),
+        ("a.csv", 'user,item,title\n1,2,"a\nb"\n1,,c\n', "item id is missing in line 4"),
+        (
+            "a.csv",
+            "user,item,time\n1,2,2020-01-01\n1,2,9999-12-31\n",
+            "years 1678 to 2261|must be a finite",
+        ),
+        ("a.csv", "user,item,rating\n1,2,1e39\n", r"fit into float32 \(got 1e\+39\)"),
     ],
 )
 def test_dirt_is_refused(tmp_path: Path, name: str, content: str | bytes, message: str) -> None:
@@ -209,6 +264,8 @@ def test_named_columns_are_checked(tmp_path: Path) -> None:
         read_table(path, {"user": "whom", "item": "what"})
     with pytest.raises(DataError, match="columns must name the item column"):
         read_table(path, {"user": "who"})
+    with pytest.raises(DataError, match="need a column each"):
+        read_table(path, {"user": "who", "item": "who"})
     with pytest.raises(DataError, match="columns must map user, item, rating, time"):
         read_table(path, {"user": "who", "item": "what", "colour": "what"})
 

@@ -8,7 +8,9 @@ import pytest
 import torch
 
 from graphcl.errors import DataError, SealedError, UnknownNameError
+from recsys.data import Interactions
 from recsys.evaluate.cold_start import Among, ColdStart
+from recsys.evaluate.full_ranking import device_of
 from recsys.evaluate.ranking import Ranking
 from recsys.methods.contract import Recommender
 from recsys.methods.popularity import Popularity, PopularityConfig
@@ -90,6 +92,13 @@ def test_among_leaves_other_items_out() -> None:
     scores = Among(inner, items).score(torch.tensor([0, 1]), History)
     assert scores[:, 1].tolist() == [-torch.inf] * 2
     assert torch.equal(scores[:, [0, 2]], inner.score(torch.tensor([0, 1]), History)[:, [0, 2]])
+
+
+def test_among_is_where_its_method_is() -> None:
+    """A method without parameters is found by its buffers, and Among's own come first."""
+    log = Interactions.from_indices(torch.tensor([0, 0]), torch.tensor([0, 1]))
+    method = Popularity(PopularityConfig(), log).to("meta")
+    assert device_of(Among(method, torch.tensor([True, False]))).type == "meta"
 
 
 def test_protocols_of_a_published_split() -> None:

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from graphcl.errors import ArgumentError, NonFiniteError
+from recsys.evaluate import metrics
 from recsys.evaluate.metrics import find_places, metrics_per_user
 
 CUTOFFS = (1, 2, 3, 5, 9)
@@ -102,6 +103,28 @@ def test_constant_scores_get_the_value_of_chance() -> None:
     found = metrics_per_user(places, 1, (10,))
     assert float(found["hit@10"]) == pytest.approx(10 / 50)
     assert float(found["mrr"]) == pytest.approx(sum(1 / r for r in range(1, 51)) / 50)
+
+
+def test_ties_of_any_width_are_counted_in_narrow_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A user without history ties with all items: a row as wide as the catalogue for every user
+    of a block would not fit a large one."""
+    generator = torch.Generator().manual_seed(0)
+    scores = torch.randint(0, 3, (30, 40), generator=generator).float()
+    scores[3] = 0
+    rows, wanted = torch.nonzero(torch.rand(30, 40, generator=generator) < 0.1, as_tuple=True)
+    places = find_places(scores, rows, wanted)
+    whole = metrics_per_user(places, 30, CUTOFFS)
+    seen = []
+    narrow = metrics._narrow_blocks
+    monkeypatch.setattr(metrics, "CELLS", 64)
+    monkeypatch.setattr(
+        metrics, "_narrow_blocks", lambda width: seen.append(list(narrow(width))) or seen[-1]
+    )
+    parts = metrics_per_user(places, 30, CUTOFFS)
+    for name, values in whole.items():
+        torch.testing.assert_close(parts[name], values, rtol=0, atol=1e-15, equal_nan=True)
+    assert len(seen[0]) > 3
+    assert torch.cat(seen[0]).sort().values.tolist() == list(range(30))
 
 
 def test_vectors_and_their_products_agree() -> None:

@@ -146,6 +146,10 @@ def test_ranking_filters_masks_and_seals(rated: Path) -> None:
     known = torch.cat((train.pair_keys(), validation.pair_keys())).sort().values
     assert torch.equal(holdout.history.pair_keys(), known)
     assert split.dataset["interactions"] == 12 * 25 + 1
+    dropped = split.protocol["dropped_by_rating"] + split.protocol["dropped_repetitions"]
+    assert len(log) == dropped + split.protocol["interactions"]
+    kept = log.where(3)
+    assert split.protocol["dropped_repetitions"] == len(kept) - len(kept.unique()) == 1
     other = task.load(str(rated), None, seed=5)
     assert other.train.content_hash() != train.content_hash()
     assert other.dataset == split.dataset

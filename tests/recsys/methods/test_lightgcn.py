@@ -137,6 +137,24 @@ def test_scores_follow_every_change_of_the_parameters() -> None:
     assert not before.requires_grad
 
 
+def test_scores_follow_a_fused_optimiser() -> None:
+    """Its steps leave the version that torch counts for every tensor as it was."""
+    method = build(blocks()).eval()
+    users = torch.arange(3)
+    before = method.score(users, method.data)
+    optimiser = torch.optim.Adam(method.parameters(), lr=0.1, fused=True)
+    method.train()
+    generator = torch.Generator().manual_seed(0)
+    for batch in method.batches(generator):
+        method.loss(batch, generator)["total"].backward()
+    optimiser.step()
+    torch.testing.assert_close(method.representations(), method.propagate())
+    method.eval()
+    after = method.score(users, method.data)
+    assert not torch.allclose(before, after)
+    torch.testing.assert_close(after, method.propagate()[0][:3] @ method.propagate()[1].T)
+
+
 def test_embeds_the_propagated_items() -> None:
     method = build(blocks()).eval()
     table = method.embed(method.data)

@@ -204,6 +204,16 @@ def test_scores_of_a_cold_item_come_from_its_features() -> None:
     assert right.all()
 
 
+@pytest.mark.parametrize(("choice", "met"), [("all", True), ("known", False)])
+def test_new_items_are_negatives_where_asked(choice: str, met: bool) -> None:
+    method = build(FeatureCL, negatives=choice)
+    new = method.data.item_counts() == 0
+    assert new.any()
+    generator = torch.Generator().manual_seed(0)
+    seen = [batch.negatives for _ in range(20) for batch in method.batches(generator)]
+    assert bool(new[torch.cat(seen)].any()) is met
+
+
 def test_without_features_they_say_how_to_give_some() -> None:
     bare = log().with_features({}, {})
     with pytest.raises(DataError, match=r"needs features of the items"):

@@ -146,6 +146,23 @@ def test_runs_by_name(model: str) -> None:
     }  # fmt: skip
 
 
+@pytest.mark.parametrize("length", [1, 2, 50])
+def test_histories_are_put_together_again_whatever_their_length(
+    tmp_path: Path, length: int
+) -> None:
+    """With a list length of 1 every row of RecBole's looks like the first of its user."""
+    generator = np.random.default_rng(0)
+    users = np.repeat([f"u{user}" for user in range(20)], 6)
+    items = [f"i{item}" for item in generator.integers(0, 15, len(users))]
+    log = from_ids(users, items, times=np.tile(np.arange(6), 20))
+    settings = {"MAX_ITEM_LIST_LENGTH": length, "epochs": 1}
+    with recbole_environment():
+        found = prepare("SASRec", log, config_dict=settings, folder=tmp_path).model.log
+    taken = {user: items[6 * row : 6 * row + 4] for row, user in enumerate(users[::6])}
+    for row, user in enumerate(found.user_ids.tolist()):
+        assert found.item_ids[found.history(row).numpy()].tolist() == taken[user]
+
+
 def test_features_reach_the_methods_that_need_them() -> None:
     from recsys.data import Labels, Numbers
 

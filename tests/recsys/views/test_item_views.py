@@ -118,6 +118,15 @@ def test_insert_keeps_the_latest_items_of_what_grows_too_long():
         InsertItems(1.0, table, max_length=3)(items, torch.tensor([5]))
 
 
+def test_insert_is_no_wider_than_its_longest_result():
+    table = torch.full((10, 1), 9)
+    insert = InsertItems(0.5, table, max_length=200)
+    seen, lengths = insert(torch.zeros(2, 6, dtype=torch.long), torch.tensor([6, 3]))
+    assert lengths.tolist() == [9, 4]
+    assert seen.shape == (2, 9)
+    assert insert(seen[:0], lengths[:0])[0].shape == (0, 9)
+
+
 def test_one_of_uses_every_view_and_pairs_differ():
     marks = [MaskItems(1.0, 50 + number) for number in range(3)]
     items = torch.zeros(3000, 4, dtype=torch.long)
@@ -165,6 +174,16 @@ def test_co_occurring_items_are_those_of_the_formula():
         assert len(found) == len(expected)
         np.testing.assert_allclose(similarity[item][found], expected, rtol=1e-12)
         assert item not in found
+
+
+@pytest.mark.parametrize("dtype", [torch.int32, torch.int64])
+def test_co_occurrence_leaves_the_histories_in_their_order(dtype):
+    """scipy adds repetitions up in the memory it is given."""
+    flat = torch.tensor([5, 1, 5, 3, 0, 2, 1], dtype=dtype)
+    offsets = torch.tensor([0, 4, 7], dtype=dtype)
+    co_occurring_items(flat, offsets, 6, 2)
+    assert flat.tolist() == [5, 1, 5, 3, 0, 2, 1]
+    assert offsets.tolist() == [0, 4, 7]
 
 
 def test_nearest_rows_are_those_of_a_full_sort_and_spare_the_own_group():
