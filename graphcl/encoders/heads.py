@@ -49,3 +49,24 @@ class ProjectionHead(nn.Module):
     def forward(self, embeddings: Tensor) -> Tensor:
         """(..., in_features) -> (..., out_features)."""
         return self.second(self.activation(self.first(embeddings)))
+
+    def rotated(self, embeddings: Tensor) -> Tensor:
+        """The output in an orthonormal basis of where it can lie, for losses of inner products.
+
+        All outputs lie in the span of the columns of [W b] of the second layer, which has
+        `hidden` + 1 dimensions at most. There every length, cosine and inner product is that of
+        `forward`, and so is the gradient of whatever is made of them; a loss over all pairs
+        costs what those dimensions cost. The basis is held constant: d(S'QQ'S) = d(S'S) for a
+        basis Q of the span of S, so the first derivatives are exact and the second are not.
+
+        Returns:
+            (..., hidden + 1), or `forward` where `out_features` is no more than that.
+        """
+        weight, bias = self.second.weight, self.second.bias
+        if weight.shape[0] <= weight.shape[1] + 1:
+            return self(embeddings)
+        with torch.no_grad():
+            spanning = torch.cat([weight, bias.unsqueeze(1)], dim=1)
+            basis = torch.linalg.qr(spanning.double()).Q.to(weight.dtype)
+        hidden = self.activation(self.first(embeddings))
+        return nn.functional.linear(hidden, basis.T @ weight, basis.T @ bias)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Literal, Self
 
 import torch
 from pydantic import model_validator
@@ -29,6 +29,10 @@ class MethodConfig(Config):
     """Evaluations without improvement before training stops; 0 trains all epochs."""
     minimum_epochs: Count = 0
     """Training never stops early before this epoch: contrastive losses help late."""
+    precision: Literal["highest", "high", "medium"] = "highest"
+    """Of float32 products in training, as in `torch.set_float32_matmul_precision`: three
+    products of bfloat16 roundings ("high") or one ("medium") where the processor is faster so.
+    Embeddings are computed and evaluated in full precision."""
 
     @model_validator(mode="after")
     def _within_reach(self) -> Self:

@@ -124,7 +124,7 @@ class CSGCL(TwoViewMethod):
         """The Team-up objective."""
         strength = of_batch(self.strength, views[0].nodes)
         bias = self.gamma * strength / self.config.temperature if self.gamma else None
-        contrast = self.contrast(self.head(z1), self.head(z2), column_bias=bias)
+        contrast = self.contrast(self.head.rotated(z1), self.head.rotated(z2), column_bias=bias)
         return {"contrast": contrast, "total": contrast}
 
     def histograms(self) -> dict[str, Tensor]:

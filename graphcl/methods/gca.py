@@ -91,7 +91,7 @@ class GCA(TwoViewMethod):
 
     def compare(self, z1: Tensor, z2: Tensor, views: tuple[View, View]) -> dict[str, Tensor]:
         """GRACE's objective."""
-        contrast = self.contrast(self.head(z1), self.head(z2))
+        contrast = self.contrast(self.head.rotated(z1), self.head.rotated(z2))
         return {"contrast": contrast, "total": contrast}
 
     def histograms(self) -> dict[str, Tensor]:

@@ -84,5 +84,5 @@ class GRACE(TwoViewMethod):
 
     def compare(self, z1: Tensor, z2: Tensor, views: tuple[View, View]) -> dict[str, Tensor]:
         """Equation 2."""
-        contrast = self.contrast(self.head(z1), self.head(z2))
+        contrast = self.contrast(self.head.rotated(z1), self.head.rotated(z2))
         return {"contrast": contrast, "total": contrast}

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -27,6 +28,12 @@ from graphcl.train.processes import Processes
 from graphcl.train.seeds import random_state, restore_random_state
 from graphcl.train.sinks.contract import Sink
 from graphcl.train.state import Progress, read_state
+
+FOREIGN = (
+    LookupError, TypeError, ValueError, AttributeError, RuntimeError, ArithmeticError,
+    AssertionError,
+)  # fmt: skip
+"""What an optimiser of torch raises when its state is not its own."""
 
 
 class Trainer:
@@ -145,7 +152,7 @@ class Trainer:
             groups = checkpoint.state["optimizer_groups"]
             restore_optimizer(self.optimizer, checkpoint.part("optimizer"), groups)
             restore_random_state(self.generator, checkpoint.part("random"))
-        except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+        except FOREIGN as error:
             raise self._foreign(checkpoint, str(error)) from None
         self.progress = state.progress
         self.parts = [*checkpoint.state["parts"], *self.parts]
@@ -188,10 +195,11 @@ class Trainer:
         self.method.epoch_start(epoch, self.generator)
         self.processes.part()
         sums: dict[str, list[float]] = {}
-        for step, batch in enumerate(self.method.batches(self.generator), start=1):
-            parts = self._step(batch, epoch, step)
-            for name, value in parts.items():
-                sums.setdefault(name, []).append(float(value.detach()))
+        with product_precision(self.method.config.precision):
+            for step, batch in enumerate(self.method.batches(self.generator), start=1):
+                parts = self._step(batch, epoch, step)
+                for name, value in parts.items():
+                    sums.setdefault(name, []).append(float(value.detach()))
         # By its own count: a step of an alternating method need not have every part.
         means = {name: sum(values) / len(values) for name, values in sums.items()}
         seconds = time.perf_counter() - started
@@ -217,7 +225,7 @@ class Trainer:
     def _step_optimizer(self) -> None:
         try:
             self.optimizer.step()
-        except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+        except FOREIGN as error:
             # The first step after a resume meets whatever the checkpoint put into the optimiser.
             if self._resumed_from is None or is_too_large(error):
                 raise
@@ -275,6 +283,21 @@ class Trainer:
         exhausted = 0 < config.patience <= progress.evaluations_since_best
         if exhausted and progress.epoch >= config.minimum_epochs:
             progress.stopped = "early"
+
+
+@contextmanager
+def product_precision(precision: str) -> Iterator[None]:
+    """`torch.set_float32_matmul_precision` for the length of a block.
+
+    "highest" leaves what the caller set for the process.
+    """
+    before = torch.get_float32_matmul_precision()
+    try:
+        if precision != "highest":
+            torch.set_float32_matmul_precision(precision)
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
 
 
 def _prefixed(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:

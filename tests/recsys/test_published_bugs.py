@@ -15,7 +15,7 @@ from graphcl.config import configure
 from graphcl.errors import SealedError
 from graphcl.evaluate.contract import Sealed
 from graphcl.losses import BPR, InfoNCE
-from graphcl.train.checkpoint import CheckpointFolder
+from graphcl.train.folder import CheckpointFolder
 from graphcl.train.log import RunLog
 from graphcl.train.loop import Trainer
 from recsys.data import Interactions, random_ratio_per_user

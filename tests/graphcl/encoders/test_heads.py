@@ -7,6 +7,7 @@ from torch.nn import functional
 from graphcl.encoders import MLP, ProjectionHead
 from graphcl.errors import ArgumentError, UnknownNameError
 from graphcl.kernels.spmm import SparseMatrix
+from graphcl.losses import info_nce
 
 
 def test_equals_the_formula():
@@ -15,6 +16,33 @@ def test_equals_the_formula():
     hidden = functional.elu(x @ head.first.weight.T + head.first.bias)
     torch.testing.assert_close(head(x), hidden @ head.second.weight.T + head.second.bias)
     assert ProjectionHead(4, 6)(x).shape == (5, 4)
+
+
+@pytest.mark.parametrize("hidden", [2, 6, 7, 12])
+def test_rotated_is_the_output_up_to_a_rotation(hidden):
+    head = ProjectionHead(5, hidden, 8, generator=torch.Generator().manual_seed(0)).double()
+    first, second = torch.randn(2, 9, 5, generator=torch.Generator().manual_seed(1)).double()
+    assert head.rotated(first).shape[1] == min(8, hidden + 1)
+
+    def value_and_gradients(project):
+        loss = info_nce(project(first), project(second), 0.3, intra_view=True)
+        products = project(first) @ project(second).T
+        total = loss + products.sin().sum()
+        return products, torch.autograd.grad(total, list(head.parameters()))
+
+    torch.testing.assert_close(value_and_gradients(head.rotated), value_and_gradients(head))
+
+
+def test_rotated_where_the_second_layer_has_no_full_rank():
+    head = ProjectionHead(5, 3, 8).double()
+    with torch.no_grad():
+        head.second.weight[:, 1] = head.second.weight[:, 0]
+        head.second.bias.zero_()
+    x = torch.randn(6, 5).double()
+    products = head.rotated(x) @ head.rotated(x).T
+    torch.testing.assert_close(products, head(x) @ head(x).T)
+    products.sum().backward()
+    assert all(parameter.grad.isfinite().all() for parameter in head.parameters())
 
 
 def test_seeded():

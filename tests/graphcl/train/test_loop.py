@@ -120,6 +120,26 @@ def test_a_checkpoint_of_another_configuration_is_refused(tmp_path):
         run.folder.load_last("other")
 
 
+@pytest.mark.parametrize("asked", ["highest", "high", "medium"])
+def test_training_has_its_precision_and_evaluation_full_precision(tmp_path, asked):
+    seen = {}
+
+    class Watched(Scripted):
+        def validate(self, method, split):
+            seen["evaluation"] = torch.get_float32_matmul_precision()
+            return super().validate(method, split)
+
+    trained = trainer(tmp_path, [1.0], epochs=1, precision=asked)
+    trained.task = Watched([1.0])
+    loss = trained.method.loss
+    trained.method.loss = lambda *arguments: (
+        seen.update(training=torch.get_float32_matmul_precision()) or loss(*arguments)
+    )
+    trained.fit()
+    assert seen == {"training": asked, "evaluation": "highest"}
+    assert torch.get_float32_matmul_precision() == "highest"
+
+
 def test_log_has_one_line_per_epoch_and_evaluation(tmp_path):
     trainer(tmp_path, [0.1, 0.2], epochs=2).fit()
     records = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
