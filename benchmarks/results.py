@@ -2,17 +2,20 @@
 
     python benchmarks/results.py record RUN CONFIG    # a run's result.json -> a config's `results:`
     python benchmarks/results.py table [--write]      # all `results:` -> table (into README.md)
+    python benchmarks/results.py graph [--write]      # those of graphs -> graph_accuracy.md
 
-A number in the README thus comes from a committed config, with protocol and seeds beside it;
-`tests/test_readme.py` fails when the two drift apart.
+A number in the README or in `benchmarks/graph_accuracy.md` thus comes from a committed config, with
+protocol and seeds beside it; `tests/test_readme.py` fails when they drift apart. `--cpu-seconds`
+records beside a result what the whole run took, by `time`, its tests and baselines included.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 
@@ -28,10 +31,23 @@ SHOWN = {
 }
 """The metrics of each task that are recorded and shown."""
 
+GRAPH_ACCURACY = ROOT / "benchmarks" / "graph_accuracy.md"
 START, END = "<!-- results -->", "<!-- end of results -->"
 
 
-def record(run: Path, config: Path) -> None:
+class Row(NamedTuple):
+    """A line of a table."""
+
+    name: str
+    metrics: dict[str, Any]
+    seeds: int
+    seconds: str = ""
+    published: str = ""
+    link: str = ""
+    kind: str = ""
+
+
+def record(run: Path, config: Path, cpu_seconds: float | None = None) -> None:
     """Replace `results:` of `config` by what `run` measured; comments stay."""
     result = json.loads((run / "result.json").read_text())
     settings = yaml.safe_load(config.read_text())
@@ -45,14 +61,16 @@ def record(run: Path, config: Path) -> None:
     }
     if differing:
         raise SystemExit(f"{run} ran with other settings than {config}: {sorted(differing)}")
+    seeds = len(result["seeds"])
     entry = {
         "date": result["started"][:10],
-        "seeds": len(result["seeds"]),
+        "seeds": seeds,
         "metrics": _rounded(result["metrics"], result["task"]),
         "baselines": {
             name: _rounded(baseline["metrics"], result["task"])
             for name, baseline in result["baselines"].items()
         },
+        **({} if cpu_seconds is None else {"cpu_seconds_a_seed": round(cpu_seconds / seeds)}),
         "dataset_hash": result["dataset"]["hash"],
         "versions": {key: result["versions"][key] for key in ("graphcl", "torch")},
     }
@@ -71,55 +89,76 @@ def _rounded(metrics: dict[str, Any], task: str) -> dict[str, dict[str, float]]:
     }
 
 
-def table() -> str:
-    """One line per method and baseline of every config that has results, by protocol."""
-    groups: dict[tuple[str, str, str], list[tuple[str, dict[str, Any], int, str, str]]] = {}
-    for folder in ("graph", "recsys"):
+def table(folders: Sequence[str] = ("graph", "recsys"), *, up: str = "", cost: bool = False) -> str:
+    """One line per method and baseline of every config that has results, by protocol.
+
+    `up` leads from the file that the table is for to the root; `cost` adds a column.
+    """
+    groups: dict[tuple[str, str, str], list[Row]] = {}
+    for folder in folders:
         for path in sorted((ROOT / "configs" / folder).glob("*.yaml")):
             config = yaml.safe_load(path.read_text())
             for entry in config.get("results", []):
                 key = (config["task"], config["dataset"], config["protocol"])
                 rows = groups.setdefault(key, [])
+                link = f"[config]({up}configs/{folder}/{path.name})"
                 published = config.get("published", "")
-                link = f"[config](configs/{folder}/{path.name})"
-                rows.append((config["method"], entry["metrics"], entry["seeds"], published, link))
+                seconds = str(entry.get("cpu_seconds_a_seed", ""))
+                kind = path.stem.removeprefix(f"{config['method']}_{config['dataset']}")
+                rows.append(
+                    Row(
+                        config["method"], entry["metrics"], entry["seeds"], seconds, published,
+                        link, kind.lstrip("_"),
+                    )
+                )  # fmt: skip
                 for name, metrics in entry["baselines"].items():
                     # Every method of a group brings the same baselines; one line each.
-                    if all(row[0] != f"{name} (baseline)" for row in rows):
-                        rows.append((f"{name} (baseline)", metrics, entry["seeds"], "", ""))
+                    if all(row.name != f"{name} (baseline)" for row in rows):
+                        rows.append(Row(f"{name} (baseline)", metrics, entry["seeds"]))
     lines = []
     for (task, dataset, protocol), rows in groups.items():
-        metrics = [name for name in SHOWN[task] if name in rows[0][1]]
+        metrics = [name for name in SHOWN[task] if name in rows[0].metrics]
+        columns = ["method", *metrics, "seeds", *(["CPU s a seed"] if cost else []), "published"]
         lines += [
             f"**{task} on {dataset}**, protocol `{protocol}`",
             "",
-            "| method | " + " | ".join(metrics) + " | seeds | published | |",
-            "|---|" + "---|" * (len(metrics) + 3),
+            f"| {' | '.join(columns)} | |",
+            "|---|" + "---|" * len(columns),
         ]
         first = metrics[0]
-        for name, values, seeds, published, link in sorted(
-            rows, key=lambda row: ("baseline" in row[0], -row[1][first]["mean"])
+        for row in sorted(
+            rows, key=lambda row: ("baseline" in row.name, -row.metrics[first]["mean"])
         ):
-            cells = [_cell(task, values[metric]) for metric in metrics]
-            lines.append(
-                f"| {name} | " + " | ".join(cells) + f" | {seeds} | {published} | {link} |"
-            )
+            cells = [_cell(task, row.metrics[metric], row.seeds) for metric in metrics]
+            cells += [str(row.seeds), *([row.seconds] if cost else []), row.published, row.link]
+            lines.append(f"| {_name(row, rows)} | {' | '.join(cells)} |")
         lines.append("")
     return "\n".join(lines)
 
 
-def _cell(task: str, value: dict[str, float]) -> str:
+def graph_table() -> str:
+    """The table of `benchmarks/graph_accuracy.md`."""
+    return table(["graph"], up="../", cost=True)
+
+
+def _name(row: Row, rows: Sequence[Row]) -> str:
+    """The method, and what sets its config apart where a table has several of the method."""
+    several = sum(other.name == row.name for other in rows) > 1
+    return f"{row.name} ({row.kind})" if several and row.kind else row.name
+
+
+def _cell(task: str, value: dict[str, float], seeds: int) -> str:
     # The field's habit: percent for accuracy and AUC, fractions for rankings.
-    if task in ("ranking", "next-item", "cold-start"):
-        return f"{value['mean']:.4f} ± {value['std']:.4f}"
-    return f"{100 * value['mean']:.2f} ± {100 * value['std']:.2f}"
+    scale, digits = (1, 4) if task in ("ranking", "next-item", "cold-start") else (100, 2)
+    mean, std = (f"{scale * value[part]:.{digits}f}" for part in ("mean", "std"))
+    return f"{mean} ± {std}" if seeds > 1 else mean  # one seed has no spread
 
 
-def readme_with_table(readme: str) -> str:
-    """The README with its table replaced by what the configs say."""
-    before, rest = readme.split(START)
+def with_table(text: str, written: str) -> str:
+    """A text with the table between its two marks replaced."""
+    before, rest = text.split(START)
     _, after = rest.split(END)
-    return f"{before}{START}\n{table()}{END}{after}"
+    return f"{before}{START}\n{written}{END}{after}"
 
 
 def main() -> None:
@@ -128,16 +167,19 @@ def main() -> None:
     recorder = commands.add_parser("record")
     recorder.add_argument("run", type=Path)
     recorder.add_argument("config", type=Path)
-    printer = commands.add_parser("table")
-    printer.add_argument("--write", action="store_true")
+    recorder.add_argument("--cpu-seconds", type=float)
+    tables = {"table": (ROOT / "README.md", table), "graph": (GRAPH_ACCURACY, graph_table)}
+    for name in tables:
+        commands.add_parser(name).add_argument("--write", action="store_true")
     arguments = parser.parse_args()
     if arguments.command == "record":
-        record(arguments.run, arguments.config)
-    elif arguments.write:
-        readme = ROOT / "README.md"
-        readme.write_text(readme_with_table(readme.read_text()))
+        record(arguments.run, arguments.config, arguments.cpu_seconds)
+        return
+    path, make = tables[arguments.command]
+    if arguments.write:
+        path.write_text(with_table(path.read_text(), make()))
     else:
-        print(table())
+        print(make())
 
 
 if __name__ == "__main__":

@@ -18,15 +18,28 @@ ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
-def test_the_results_table_is_what_the_configs_measured():
+def results_script():
     path = ROOT / "benchmarks" / "results.py"
     spec = importlib.util.spec_from_file_location("results", path)
     results = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(results)
-    assert results.readme_with_table(README) == README, (
+    return results
+
+
+def test_the_results_table_is_what_the_configs_measured():
+    results = results_script()
+    assert results.with_table(README, results.table()) == README, (
         "run: python benchmarks/results.py table --write"
     )
     assert "±" in results.table()
+
+
+def test_the_accuracy_of_graph_methods_is_what_the_configs_measured():
+    results = results_script()
+    text = results.GRAPH_ACCURACY.read_text(encoding="utf-8")
+    assert results.with_table(text, results.graph_table()) == text, (
+        "run: python benchmarks/results.py graph --write"
+    )
 
 
 def test_commands_name_methods_and_data_sets_that_exist():

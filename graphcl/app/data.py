@@ -61,6 +61,8 @@ def describe_dataset(name: str) -> str:
         card.description,
         f"kind: {card.kind}",
         "statistics: " + ", ".join(f"{key} {value}" for key, value in card.statistics.items()),
+        f"source: {card.source}",
+        f"citation: {card.citation}",
         f"licence: {card.licence}",
     ]
     return "\n".join(facts)

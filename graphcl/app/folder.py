@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 
 from graphcl.atomic import write_bytes, write_json, write_text
 from graphcl.config import dump_yaml, read_yaml
 from graphcl.errors import CheckpointError, OutputError
 from graphcl.train.folder import CheckpointFolder
-from graphcl.train.state import Natural, Part
+from graphcl.train.state import MOST_SECONDS, Natural, Part
 
 
 class SeedRecord(BaseModel):
@@ -29,13 +29,13 @@ class SeedRecord(BaseModel):
 
     fingerprint: str
     seed: int
-    metrics: dict[str, float] = Field(min_length=1)
-    validation: dict[str, float]
-    baselines: dict[str, dict[str, float]]
+    metrics: dict[str, FiniteFloat] = Field(min_length=1)
+    validation: dict[str, FiniteFloat]
+    baselines: dict[str, dict[str, FiniteFloat]]
     epochs: Natural
     best_epoch: int | None
     parameters: Natural
-    seconds: float = Field(ge=0, allow_inf_nan=False)
+    seconds: float = Field(ge=0, le=MOST_SECONDS, allow_inf_nan=False)
     # Not in the records of earlier versions.
     parts: list[Part] = Field(default_factory=list)
     peak_memory_bytes: Natural = 0

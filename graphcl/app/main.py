@@ -24,20 +24,28 @@ data_app = typer.Typer(help="List, fetch and check data sets.", no_args_is_help=
 app.add_typer(data_app, name="data")
 
 
-def _output(given: str | Path) -> Path:
+def _path(given: str | Path) -> Path:
     # An empty name is a variable of the shell that is not set, and `Path` takes it for ".".
     if not str(given).strip():
         raise typer.BadParameter(f"it must be a path, '.' for the current folder (got {given!r})")
     return Path(given)
 
 
+def _run_folder(explanation: str) -> Any:
+    return typer.Argument(parser=_path, metavar="RUN", help=explanation)
+
+
 def _out(explanation: str, *names: str) -> Any:
-    return typer.Option(*names, "--out", parser=_output, metavar="<path>", help=explanation)
+    return _path_option(explanation, *names, "--out")
+
+
+def _path_option(explanation: str, *names: str) -> Any:
+    return typer.Option(*names, parser=_path, metavar="<path>", help=explanation)
 
 
 DataRoot = Annotated[
     Path | None,
-    typer.Option("--data-root", help="Folder that holds data sets; default $GRAPHCL_DATA."),
+    _path_option("Folder that holds data sets; default $GRAPHCL_DATA.", "--data-root"),
 ]
 Track = Annotated[
     list[str] | None,
@@ -75,7 +83,8 @@ def run(
     task: Annotated[str | None, typer.Option(help="Default: the method's first task.")] = None,
     protocol: Annotated[str | None, typer.Option(help="Default: the task's first.")] = None,
     config: Annotated[
-        Path | None, typer.Option(help="YAML file; sets task, protocol and seeds as well.")
+        Path | None,
+        _path_option("YAML file; sets task, protocol and seeds as well.", "--config"),
     ] = None,
     settings: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Repeatable.")
@@ -145,7 +154,8 @@ def tune(
     task: Annotated[str | None, typer.Option(help="Default: the method's first task.")] = None,
     protocol: Annotated[str | None, typer.Option(help="Default: the task's first.")] = None,
     config: Annotated[
-        Path | None, typer.Option(help="YAML file to start from; sets task and protocol as well.")
+        Path | None,
+        _path_option("YAML file to start from; sets task and protocol as well.", "--config"),
     ] = None,
     settings: Annotated[
         list[str] | None,
@@ -234,9 +244,7 @@ def show(
 
 @app.command()
 def report(
-    runs: Annotated[
-        list[Path], typer.Argument(help="Run folders, and OUT folders of `graphcl tune`.")
-    ],
+    runs: Annotated[list[Path], _run_folder("Run folders, and OUT folders of `graphcl tune`.")],
     out: Annotated[Path, _out("The page to write.", "-o")] = Path("report.html"),
     storage: Annotated[
         str | None,
@@ -256,7 +264,7 @@ def report(
 
 @app.command()
 def export(
-    run: Annotated[Path, typer.Argument(help="The folder of a finished run.")],
+    run: Annotated[Path, _run_folder("The folder of a finished run.")],
     out: Annotated[Path | None, _out("A new folder; default exports/RUN.", "-o")] = None,
     seed: Annotated[int | None, typer.Option(help="Default: the run's first.")] = None,
     formats: Annotated[
@@ -286,7 +294,7 @@ def export(
 
 @app.command()
 def recommend(
-    run: Annotated[Path, typer.Argument(help="The folder of a finished run, or an export of one.")],
+    run: Annotated[Path, _run_folder("The folder of a finished run, or an export of one.")],
     users: Annotated[
         list[str] | None, typer.Option("--user", help="An id of the data set. Repeatable.")
     ] = None,

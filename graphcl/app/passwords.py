@@ -8,11 +8,18 @@ from urllib.parse import unquote
 
 HIDDEN = "***"
 
-_CREDENTIALS = re.compile(r"(\w[\w+.-]{0,40}://(?!/)[^\s/:@'\"]*):.*@", re.DOTALL)
-"""`scheme://user:password@`; the password may hold any character, `@` itself among them.
+_CREDENTIALS = re.compile(r"(\w[\w+.-]{0,40}://(?!/)[^/:]*):.*@", re.DOTALL)
+"""`scheme://user:password@`; the user is read as SQLAlchemy reads it, `@` and spaces among its
+letters, and the password may hold any character, `@` itself among them.
 Of a longer scheme the end is enough; without a bound, long words would take quadratic time."""
 
-_PARAMETER = re.compile(r"(?<=[?&;])([^=&;?\s'\"]+)=([^&;\s'\"]+)")
+_URL = re.compile(r"[^\s'\"]*://")
+"""How a text begins that is a URL and nothing else, with an option's name before it or not."""
+
+_PARAMETER = re.compile(r"(?<=[?&;])([^=&;?\s'\"]+)=([^&\s'\"]+)")
+"""In a sentence, where a quotation mark or a space may end the URL."""
+
+_URL_PARAMETER = re.compile(r"(?<=[?&;])([^=&;?\s'\"]+)=([^&]+)")
 
 _SECRET = ("pass", "pwd", "secret", "token", "odbc_connect")
 """What the name of a parameter holds whose value is a secret. `odbc_connect` is a whole
@@ -25,7 +32,8 @@ def without_password(text: str) -> str:
     `scheme://user:password@host` loses the password, and in `?password=...` (passwd, pwd and
     the like) stars stand for the value.
     """
-    return _PARAMETER.sub(_hidden, _CREDENTIALS.sub(r"\1@", text))
+    parameter = _URL_PARAMETER if _URL.match(text) else _PARAMETER
+    return parameter.sub(_hidden, _CREDENTIALS.sub(r"\1@", text))
 
 
 def command_without_password(command: str) -> str:

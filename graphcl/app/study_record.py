@@ -68,9 +68,15 @@ def check_folder(folder: Path, record: StudyRecord) -> None:
     """Refuse a folder that another study writes: `best.yaml` and `best/` would be of both.
 
     Raises:
-        OutputError: it belongs to another study.
+        OutputError: it belongs to another study, or to a run.
         ConfigError: its record is damaged.
     """
+    # Here, since a report reads records too, and needs no torch.
+    from graphcl.app.folder import RunFolder
+
+    run = RunFolder(folder)
+    if run.config.exists() and run.log.exists():
+        raise OutputError(f"'{folder}' belongs to a run; give another --out for the study {record}")
     found = read_record(folder)
     if found is not None and found != record:
         raise OutputError(

@@ -164,11 +164,12 @@ class Tuner:
             task=specification.task.name,
         )  # fmt: skip
         check_folder(options.folder, record)
+        # Before the folder, which a storage that cannot be opened must not leave behind.
+        self.storage = open_storage(options.storage, options.heartbeat)
         try:
             options.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise OutputError(f"cannot write '{options.folder}': {error.strerror}") from None
-        self.storage = open_storage(options.storage, options.heartbeat)
         with storage_errors(options.storage):
             self.study = open_study(
                 self.storage, options.study, self._described(first),

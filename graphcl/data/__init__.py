@@ -10,7 +10,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from graphcl.data.cards import DatasetCard, card_names, load_card
+from graphcl.data.cards import DatasetCard, card_names, load_card, published_protocol
 from graphcl.data.catalogue import (
     CheckReport,
     DatasetRow,
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         NODE_SPLITS,
         EdgeSplit,
         NodeSplit,
+        given_split,
         per_class_split,
         public_split,
         random_split,
@@ -48,6 +49,7 @@ __all__ = [
     "check",
     "content_hash",
     "fetch",
+    "given_split",
     "graph_statistics",
     "list_datasets",
     "load_card",
@@ -55,6 +57,7 @@ __all__ = [
     "load_heterogeneous",
     "per_class_split",
     "public_split",
+    "published_protocol",
     "random_split",
     "split_edges",
     "split_nodes",
@@ -68,6 +71,7 @@ _NEEDS_TORCH = {
     "NODE_SPLITS": "graphcl.data.splits",
     "EdgeSplit": "graphcl.data.splits",
     "NodeSplit": "graphcl.data.splits",
+    "given_split": "graphcl.data.splits",
     "per_class_split": "graphcl.data.splits",
     "public_split": "graphcl.data.splits",
     "random_split": "graphcl.data.splits",

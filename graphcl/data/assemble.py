@@ -29,7 +29,8 @@ class RawGraph:
         y: labels (N,), integers from 0, -1 where unknown; None without labels.
         edge_weight: (E,) or None.
         node_ids: N ids of the source; None stands for 0..N-1.
-        masks: boolean masks (N,) by the names in `MASKS`, all three or none.
+        masks: boolean masks (N,), or (N, S) of S splits, by the names in `MASKS`, all three or
+            none; a mask (N,) beside wider ones is the same in every split.
         class_names: names of the classes 0..C-1 when `y` counts them so, or None.
         edge_places: for each edge where it stands in the source ("line 7"), or None.
     """
@@ -84,10 +85,10 @@ def assemble(raw: RawGraph) -> Data:
     data.node_ids = _node_ids(raw, count)
     for name, mask in (raw.masks or {}).items():
         mask = np.asarray(mask)
-        if mask.shape != (count,) or mask.dtype != np.bool_:
+        if mask.ndim not in (1, 2) or len(mask) != count or mask.dtype != np.bool_:
             raise DataError(
-                f"{raw.origin}: {name} must hold {count} booleans, one for each node "
-                f"(got {mask.dtype} of shape {mask.shape})"
+                f"{raw.origin}: {name} must hold {count} booleans, one for each node, or a column "
+                f"of them for each split (got {mask.dtype} of shape {mask.shape})"
             )
         data[name] = torch.from_numpy(mask.copy())
     return data

@@ -57,18 +57,34 @@ class CardFile(_Strict):
     """One file of a data set.
 
     `locations` are paths relative to a data root, tried in order. `url` is the official address;
-    when that is a zip archive, `member` names the file inside it.
+    when that is a zip archive, `member` names the file inside it. A file that nobody publishes a
+    digest of states neither `sha256` nor `git_blob` (as in `FileCopy`): it is taken as it is from
+    where a person put it, and the statistics of the card are what it is compared with.
     """
 
     name: FileName
-    sha256: Sha256
-    bytes: int = Field(gt=0)
+    sha256: Sha256 | None = None
+    git_blob: GitBlob | None = None
+    bytes: int | None = Field(None, gt=0)
     holds: Sentence
     optional: bool = False
     locations: tuple[RelativePath, ...] = Field(min_length=1)
     url: HttpsAddress | None = None
     member: RelativePath | None = None
     copies: tuple[FileCopy, ...] = ()
+
+    @model_validator(mode="after")
+    def _is_verified_where_it_is_fetched(self) -> CardFile:
+        if self.sha256 is not None and self.git_blob is not None:
+            raise ValueError("a file states either sha256 or git_blob")
+        if not self.has_digest and (self.url is not None or self.copies):
+            raise ValueError("a file with url or copies states sha256 or git_blob")
+        return self
+
+    @property
+    def has_digest(self) -> bool:
+        """Whether there is anything to compare its bytes with."""
+        return self.sha256 is not None or self.git_blob is not None
 
 
 class Carrier(_Strict):
@@ -85,8 +101,8 @@ class DatasetCard(_Strict):
     `statistics` of a graph: nodes, edges (undirected pairs without self loops), features and
     classes; of a heterogeneous graph: nodes of the target type, nodes of all types, edges of all
     relations and classes; of interactions: users, items and interactions. `split` names the
-    protocol that the files `train.txt`, `valid.txt` (if there is one) and `test.txt` are; it is
-    empty for data without a split of their own.
+    protocol that the files `train.txt`, `valid.txt` (if there is one) and `test.txt` are, or that
+    the splits of a graph are given for; it is empty for data without one.
     """
 
     name: str
@@ -96,6 +112,8 @@ class DatasetCard(_Strict):
         "linqs-parquet",
         "planetoid",
         "gnn-benchmark",
+        "wikics",
+        "ogb",
         "relation-lists",
         "recbole-atomic",
         "movielens-csv",
@@ -128,6 +146,8 @@ class DatasetCard(_Strict):
             strangers = sorted(set(carrier.members) - set(names))
             if strangers:
                 raise ValueError(f"carrier {carrier.requirement} names no file: {strangers[0]}")
+            if not all(file.has_digest for file in self.files if file.name in carrier.members):
+                raise ValueError(f"a file of {carrier.requirement} states no sha256 or git_blob")
         if (self.kind == "heterogeneous") != (self.heterogeneous is not None):
             raise ValueError("a heterogeneous graph, and nothing else, has [heterogeneous]")
         if self.heterogeneous is not None:
@@ -135,6 +155,11 @@ class DatasetCard(_Strict):
             if unlisted:
                 raise ValueError(f"[heterogeneous] names a file that is not listed: {unlisted[0]}")
         return self
+
+
+def published_protocol(name: str) -> str | None:
+    """The protocol that data set `name` is published with; None where no card names one."""
+    return (load_card(name).split or None) if name in card_names() else None
 
 
 def card_names() -> list[str]:

@@ -143,7 +143,8 @@ def check(name: str, data_root: str | os.PathLike[str] | None = None) -> CheckRe
             files.append(FileReport(file.name, file.optional, "wrong", where, path, str(error)))
             continue
         paths[file.name] = path
-        files.append(FileReport(file.name, file.optional, "ok", where, path))
+        note = "" if file.has_digest else f"{path} (no digest is published; its counts are checked)"
+        files.append(FileReport(file.name, file.optional, "ok", where, path, note))
     measured, message = None, ""
     if all(file.optional or file.name in paths for file in card.files):
         try:

@@ -42,8 +42,9 @@ def load_graph(
         `Data` with `x` float32 (N, F); `edge_index` int64 (2, E): undirected (both directions of
         every edge), without self loops and repeats, sorted by row then column; `num_nodes`;
         `name`; `node_ids`, the ids of the source (int64 tensor or list of str); where known `y`
-        int64 (N,) with -1 for unknown, `edge_weight` float32 (E,), the public split as
-        `train_mask`, `val_mask`, `test_mask`, and `class_names`.
+        int64 (N,) with -1 for unknown, `edge_weight` float32 (E,), the public splits as
+        `train_mask`, `val_mask`, `test_mask`, (N,) or with a column for each of several, and
+        `class_names`.
 
     Raises:
         UnknownNameError: neither a card nor a path is called so; the message names the nearest.
@@ -120,6 +121,14 @@ def read_card_files(card: DatasetCard, paths: dict[str, Path]) -> Data:
         from graphcl.data.numpy_archive import read_numpy_archive
 
         raw = read_numpy_archive(card.name, next(iter(paths.values())))
+    elif card.format == "wikics":
+        from graphcl.data.wikics import read_wikics
+
+        raw = read_wikics(card.name, paths["data.json"])
+    elif card.format == "ogb":
+        from graphcl.data.ogb import read_ogb
+
+        raw = read_ogb(card.name, paths)
     else:
         raise DataError(f"data set '{card.name}' of format '{card.format}' is not a graph")
     data = assemble(raw)

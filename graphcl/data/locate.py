@@ -129,7 +129,10 @@ def locate(
             f"(`graphcl data fetch {card.name} --download` does so)"
         )
     if not any(file.url for file in card.files):
-        tried.append("the card gives no address for a direct download")
+        tried.append(
+            f"the card gives no address for a direct download (`graphcl show {card.name}` names "
+            "its paper and source)"
+        )
     absent = missing(False)
     if absent:
         names = ", ".join(f"'{file.name}'" for file in absent)

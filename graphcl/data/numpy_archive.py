@@ -29,7 +29,7 @@ def read_numpy_archive(origin: str, path: Path) -> RawGraph:
       are binary, and turns the keyword counts of Coauthor into the features that published
       results use.
     * own: `edge_index` (2, E) and `x` (N, F), optionally `y` (N,), `edge_weight` (E,), `node_ids`
-      (N,) and the three masks `train_mask`, `val_mask`, `test_mask` (N,).
+      (N,) and the three masks `train_mask`, `val_mask`, `test_mask`, (N,) or (N, splits).
 
     Raises:
         DataError: the file is unreadable, holds pickled objects, or has neither layout.

@@ -75,9 +75,9 @@ def read_saved_data(origin: str, path: Path) -> RawGraph:
         y=labels,
         edge_weight=arrays.get("edge_weight"),
         node_ids=ids if isinstance(ids, list) else arrays.get("node_ids"),
-        # PyG's sets with several splits keep masks of shape (N, splits), which mean another thing.
+        # (N,), or (N, splits) in PyG's sets with several splits.
         masks={name: arrays[name] for name in MASKS}
-        if all(name in arrays and arrays[name].ndim == 1 for name in MASKS)
+        if all(name in arrays for name in MASKS)
         else None,
     )
 

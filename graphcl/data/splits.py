@@ -1,7 +1,8 @@
 """Divide nodes or edges into train, validation and test, by name and seed.
 
 Every split is drawn from a `torch.Generator` seeded with the given integer and depends on nothing
-else, so a name and a seed say exactly which nodes or edges were held out.
+else, or is one of those that come with the data, by that integer; so a name and a seed say exactly
+which nodes or edges were held out.
 """
 
 from __future__ import annotations
@@ -62,12 +63,15 @@ def split_nodes(data: Data, name: str, seed: int) -> NodeSplit:
     * `random-20-80`: 20 % train, 80 % test and no validation (BGRL's few-shot tables).
     * `grace-10-90`: 10 % train, 90 % test and no validation (GRACE).
     * `planetoid-public`: the split that comes with the data; the seed changes nothing.
+    * `ogb`: the same, of a data set of the Open Graph Benchmark (Hu et al., 2020).
+    * `wikics-20`: split number seed mod 20 of WikiCS' 20 (Mernyei and Cangea, 2020).
+    * `given-splits`: split number seed mod S of the S that come with the data.
     * `random-20-per-class`: 20 train nodes of every class, then 500 validation and 1000 test
       nodes among the rest (Shchur et al., 2018, with Planetoid's sizes).
 
     Raises:
         UnknownNameError: no split is called so.
-        DataError: the graph has no labels, no public split, or too few nodes.
+        DataError: the graph has no labels, no given split, or too few nodes.
     """
     if name not in NODE_SPLITS:
         raise unknown_name("split", name, NODE_SPLITS)
@@ -150,13 +154,32 @@ def per_class_split(
 
 
 def public_split(data: Data, seed: int = 0) -> NodeSplit:
-    """The split that comes with the data as `train_mask`, `val_mask` and `test_mask`.
-
-    Nodes without a label are taken out of every mask.
+    """The one split that comes with the data; the seed changes nothing.
 
     Raises:
-        DataError: the data have no labels or no split, or a mask has no labelled node, or two masks
-            share one; for Cora without a split the sentence names the file that brings it.
+        DataError: as `given_split`; for Cora without a split the sentence names the file that
+            brings it.
+    """
+    return given_split(data, seed, "planetoid-public", count=1)
+
+
+def given_split(
+    data: Data, seed: int, name: str = "given-splits", count: int | None = None
+) -> NodeSplit:
+    """Split number `seed` mod S of the S splits that come with the data.
+
+    They are the columns of `train_mask`, `val_mask` and `test_mask`, each (N,) or (N, S); a mask
+    (N,) is the same in every split. Nodes without a label are taken out of every mask.
+
+    Args:
+        data: labelled graph with the three masks.
+        seed: of the run.
+        name: recorded in the result.
+        count: how many splits there must be; None takes any number.
+
+    Raises:
+        DataError: the data have no labels or no splits, or another number of them, or a mask of the
+            split has no labelled node, or two of its masks share one.
     """
     if any(data.get(key) is None for key in MASKS):
         if data.get("name") == "cora":
@@ -169,28 +192,57 @@ def public_split(data: Data, seed: int = 0) -> NodeSplit:
             f"{_called(data)} comes without a public split (train_mask, val_mask, test_mask); "
             "use random-10-10-80 or random-20-per-class"
         )
+    splits = _number_of_splits(data)
+    if count is not None and splits != count:
+        raise DataError(
+            f"{name} is for graphs with {_splits(count)}, and {_called(data)} comes with "
+            f"{splits}; given-splits takes any number"
+        )
+    number, labelled = seed % splits, _mask(data, _labelled(data))
+    which = f" in split {number}" if splits > 1 else ""
+    parts = {}
     for key in MASKS:
         mask = data[key]
-        fits = isinstance(mask, Tensor) and mask.dtype == torch.bool
-        if not fits or mask.shape != (data.num_nodes,):
-            got = f"{mask.dtype} {tuple(mask.shape)}" if isinstance(mask, Tensor) else type(mask)
-            raise DataError(f"{key} must hold {data.num_nodes} booleans, one a node (got {got})")
-    labelled = _mask(data, _labelled(data))
-    parts = {key: data[key] & labelled for key in MASKS}
-    for key, part in parts.items():
-        if not part.any():
+        # A mask of one column is that of every split too.
+        column = mask if mask.dim() == 1 else mask[:, number % mask.shape[1]]
+        parts[key] = column & labelled
+        if not parts[key].any():
             raise DataError(
-                f"{key} of {_called(data)} has no labelled node; a public split needs at least one "
-                f"in each of {', '.join(MASKS)}"
+                f"{key} of {_called(data)} has no labelled node{which}; a public split needs at "
+                f"least one in each of {', '.join(MASKS)}"
             )
     for (key, part), (other_key, other) in itertools.combinations(parts.items(), 2):
         if (part & other).any():
             shared = (part & other).nonzero().flatten()
             raise DataError(
-                f"{key} and {other_key} of {_called(data)} must have no node in common "
+                f"{key} and {other_key} of {_called(data)} must have no node in common{which} "
                 f"(got {len(shared)}, the first being node {int(shared[0])})"
             )
-    return NodeSplit("planetoid-public", seed, *parts.values())
+    return NodeSplit(name, seed, *parts.values())
+
+
+def _number_of_splits(data: Data) -> int:
+    """S of the masks (N,) or (N, S)."""
+    columns = {}
+    for key in MASKS:
+        mask = data[key]
+        fits = isinstance(mask, Tensor) and mask.dtype == torch.bool and mask.dim() in (1, 2)
+        if not fits or mask.shape[0] != data.num_nodes or mask.shape[-1] == 0:
+            got = f"{mask.dtype} {tuple(mask.shape)}" if isinstance(mask, Tensor) else type(mask)
+            raise DataError(
+                f"{key} must hold {data.num_nodes} booleans, one a node, or as many for each of "
+                f"several splits, one split a column (got {got})"
+            )
+        columns[key] = 1 if mask.dim() == 1 else mask.shape[1]
+    several = {key: width for key, width in columns.items() if width > 1}
+    if len(set(several.values())) > 1:
+        told = ", ".join(f"{key} {width}" for key, width in several.items())
+        raise DataError(f"the masks of {_called(data)} must be of equally many splits (got {told})")
+    return max(columns.values())
+
+
+def _splits(count: int) -> str:
+    return "one given split" if count == 1 else f"{count} given splits"
 
 
 NODE_SPLITS: dict[str, Callable[[Data, int], NodeSplit]] = {
@@ -198,6 +250,9 @@ NODE_SPLITS: dict[str, Callable[[Data, int], NodeSplit]] = {
     "random-20-80": lambda data, seed: random_split(data, seed, (0.2, 0.0, 0.8), "random-20-80"),
     "grace-10-90": lambda data, seed: random_split(data, seed, (0.1, 0.0, 0.9), "grace-10-90"),
     "planetoid-public": public_split,
+    "ogb": lambda data, seed: given_split(data, seed, "ogb", count=1),
+    "wikics-20": lambda data, seed: given_split(data, seed, "wikics-20", count=20),
+    "given-splits": given_split,
     "random-20-per-class": per_class_split,
 }
 

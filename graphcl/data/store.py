@@ -6,7 +6,7 @@ import hashlib
 from pathlib import Path
 
 from graphcl.atomic import write_bytes
-from graphcl.data.cards import CardFile, DatasetCard
+from graphcl.data.cards import CardFile, DatasetCard, FileCopy
 from graphcl.errors import ChecksumError, DataError, OutputError
 
 
@@ -23,26 +23,29 @@ def check_content(card: DatasetCard, file: CardFile, content: bytes, origin: str
         ChecksumError: neither the file nor one of its stated copies has this digest.
     """
     got = hashlib.sha256(content).hexdigest()
-    if got == file.sha256:
-        return
     git_blob = hashlib.sha1(b"blob %d\0" % len(content), usedforsecurity=False)
     git_blob.update(content)
-    for copy in file.copies:
-        if copy.sha256 == got or copy.git_blob == git_blob.hexdigest():
-            return
+    stated: tuple[CardFile | FileCopy, ...] = (file, *file.copies)
+    if any(copy.sha256 == got or copy.git_blob == git_blob.hexdigest() for copy in stated):
+        return
+    kind, expected = ("sha256", file.sha256) if file.sha256 else ("git blob id", file.git_blob)
+    found = got if file.sha256 else git_blob.hexdigest()
+    size = f"{len(content)} " + ("" if file.bytes is None else f"of {file.bytes} ") + "bytes"
     raise ChecksumError(
-        f"'{file.name}' of data set '{card.name}' has the wrong sha256: expected {file.sha256}, "
-        f"got {got} ({len(content)} of {file.bytes} bytes) {origin}"
+        f"'{file.name}' of data set '{card.name}' has the wrong {kind}: expected {expected}, "
+        f"got {found} ({size}) {origin}"
     )
 
 
 def check_file(card: DatasetCard, file: CardFile, path: Path, remedy: str) -> None:
-    """Compare the file at `path` with the digests of `file`.
+    """Compare the file at `path` with the digests of `file`, if it states any.
 
     Raises:
         ChecksumError: the bytes are others (a truncated file included).
         DataError: the file cannot be read.
     """
+    if not file.has_digest:
+        return
     try:
         content = path.read_bytes()
     except OSError as error:

@@ -53,8 +53,17 @@ class MLP(nn.Module):
             nn.init.uniform_(weight, -bound, bound, generator=generator)
             nn.init.uniform_(bias, -bound, bound, generator=generator)
 
-    def forward(self, x: Tensor | SparseMatrix, graph: Any = None) -> Tensor:
-        """(N, in_features), dense or a `SparseMatrix`, -> (N, widths[-1]); `graph` is not read."""
+    def forward(
+        self,
+        x: Tensor | SparseMatrix,
+        graph: Any = None,
+        *,
+        generator: torch.Generator | None = None,
+    ) -> Tensor:
+        """(N, in_features), dense or a `SparseMatrix`, -> (N, widths[-1]).
+
+        `graph` and `generator` are not read: they are there as for the other encoders.
+        """
         hidden: Any = x
         for weight, bias, activation in zip(
             self.weights, self.biases, self.activations, strict=True

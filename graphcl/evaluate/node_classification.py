@@ -45,6 +45,10 @@ class PredictsClasses(Protocol):
         ...
 
 
+STANDARDISED = "-standardised"
+"""At the end of a protocol's name: on standardised features."""
+
+
 class NodeClassification(Task):
     """Accuracy of a linear probe, and of a k-NN probe; the encoder never sees a label."""
 
@@ -61,8 +65,24 @@ class NodeClassification(Task):
         "probe strength and epoch by validation",
         "random-20-per-class": "random 20 per class / 500 / 1000 by seed; "
         "probe strength and epoch by validation",
+        "wikics-20": "number seed mod 20 of the 20 that come with WikiCS, whose test set is one; "
+        "features as they come; probe strength and epoch by its validation nodes, not by those for "
+        "early stopping",
+        "wikics-20-standardised": "wikics-20 on features standardised to mean 0 and variance 1 "
+        "over all nodes, as BGRL's; raw-features are these too",
+        "ogb": "the one that comes with a set of the Open Graph Benchmark; "
+        "probe strength and epoch by validation",
+        "given-splits": "number seed mod S of the S that come with the data; "
+        "probe strength and epoch by validation",
     }
     baselines: ClassVar[tuple[str, ...]] = ("raw-features", "random-encoder", "supervised-gcn")
+
+    def default_protocol(self, dataset: str) -> str:
+        """The one that the data set is published with, if its card names one."""
+        from graphcl.data import published_protocol
+
+        published = published_protocol(dataset)
+        return published if published in self.protocols else super().default_protocol(dataset)
 
     def load(
         self, dataset: str, protocol: str | None, seed: int, data_root: Path | None = None
@@ -78,7 +98,7 @@ class NodeClassification(Task):
         data = load_graph(dataset, data_root)
         if data.y is None:
             raise DataError(f"'{dataset}' has no labels, so nodes cannot be classified")
-        masks = split_nodes(data, name, seed)
+        masks = split_nodes(data, name.removesuffix(STANDARDISED), seed)
         if data.y[masks.train].unique().numel() < 2:
             raise DataError(
                 f"the training nodes of '{dataset}' are of one class only, so there is nothing "
@@ -88,8 +108,11 @@ class NodeClassification(Task):
         targets = NodeTargets(
             torch.where(seen, data.y, -1), masks.train, masks.validation, masks.validation
         )
+        train = unlabelled(data)
+        if name.endswith(STANDARDISED):
+            train.x = standardise(train.x)
         return Split(
-            train=unlabelled(data),
+            train=train,
             validation=targets if bool(masks.validation.any()) else None,
             test=Sealed(NodeTargets(data.y, masks.train, masks.validation, masks.test)),
             dataset=describe_graph(dataset, data, content_hash(data)),
@@ -188,6 +211,19 @@ def fit_probe(embeddings: Tensor, targets: NodeTargets) -> tuple[Any, Array, Arr
     parts = Parts.of(embeddings, targets)
     fit = probe_by_validation if parts.validation.any() else probe_by_cross_validation
     return fit(*parts.probed()), parts.z[parts.evaluated], parts.y[parts.evaluated]
+
+
+def standardise(x: Tensor) -> Tensor:
+    """Every column of x (N, F) less its mean and over its standard deviation; 0 where constant.
+
+    No label is looked at, but all nodes are, those of the test too: what BGRL (Thakoor et al.,
+    ICLR 2022, arXiv 2102.06514) does to WikiCS.
+    """
+    deviation, mean = torch.std_mean(x.double(), dim=0, correction=0)
+    # Of a constant column, rounding may leave a deviation that is not quite 0.
+    constant = x.amax(dim=0) == x.amin(dim=0)
+    scaled = (x - mean) / torch.where(constant, 1.0, deviation)
+    return torch.where(constant, 0.0, scaled).to(x.dtype)
 
 
 def unlabelled(data: Any, edge_index: Tensor | None = None) -> Any:

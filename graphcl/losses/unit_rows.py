@@ -41,7 +41,8 @@ class _UnitRows(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, rows: Tensor) -> tuple[Tensor, Tensor]:
-        largest = torch.linalg.vector_norm(rows, ord=torch.inf, dim=1, keepdim=True)
+        # As vector_norm of order infinity, which takes ten times as long on a CPU.
+        largest = torch.maximum(rows.amax(1, keepdim=True), -rows.amin(1, keepdim=True))
         absent = largest < ZERO_BELOW
         largest.masked_fill_(absent, 1.0)
         unit = rows / largest

@@ -179,7 +179,7 @@ class TwoViewMethod(GraphMethod):
     def loss(self, batch: Any, generator: torch.Generator) -> dict[str, Tensor]:
         """The comparison of two fresh views of the whole graph, or of a batch."""
         first, second = self.draw_views(batch, generator)
-        z1, z2 = self.encode_view(first), self.encode_view(second)
+        z1, z2 = self.encode_view(first, generator), self.encode_view(second, generator)
         compared = batch.get("batch_size")
         if compared is not None:
             # The other nodes were there for their messages only.
@@ -187,9 +187,9 @@ class TwoViewMethod(GraphMethod):
             first, second = of_first(first, compared), of_first(second, compared)
         return self.compare(z1, z2, (first, second))
 
-    def encode_view(self, view: View) -> Tensor:
-        """Encoder output (N, d)."""
-        embedding: Tensor = self.encoder(view.features, view.matrix)
+    def encode_view(self, view: View, generator: torch.Generator | None = None) -> Tensor:
+        """Encoder output (N, d); dropout, if there is any, draws from `generator`."""
+        embedding: Tensor = self.encoder(view.features, view.matrix, generator=generator)
         return embedding
 
 

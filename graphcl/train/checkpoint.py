@@ -120,7 +120,19 @@ def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
 def restore_optimizer(
     optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor], groups: list[dict[str, Any]]
 ) -> None:
-    """Put back what `optimizer_tensors` and `state_dict()["param_groups"]` returned."""
+    """Put back what `optimizer_tensors` and `state_dict()["param_groups"]` returned.
+
+    Raises:
+        ValueError: the groups have other constants than those of `optimizer`; a learning rate
+            may differ, since methods with a schedule set it in every epoch.
+    """
+    for own, stored in zip(optimizer.state_dict()["param_groups"], groups, strict=True):
+        for name in sorted(own.keys() | stored.keys()):
+            wanted, got = own.get(name), stored.get(name)
+            if name == "lr" and isinstance(got, int | float) and got >= 0:
+                continue
+            if (list(wanted) if isinstance(wanted, tuple) else wanted) != got:
+                raise ValueError(f"the optimiser's {name} must be {wanted} (got {got!r:.80})")
     state: dict[int, dict[str, Tensor]] = {}
     for name, tensor in tensors.items():
         index, _, key = name.partition(".")
@@ -133,8 +145,15 @@ def restore_model(model: nn.Module, tensors: Mapping[str, Tensor], path: Path) -
     """Load a model's tensors by name.
 
     Raises:
-        CheckpointError: names or shapes do not fit the model.
+        CheckpointError: names, shapes or dtypes do not fit the model.
     """
+    for name, own in model.state_dict().items():
+        # Torch would convert it, and go on with rounded weights.
+        if name in tensors and tensors[name].dtype != own.dtype:
+            raise CheckpointError(
+                f"'{path}' does not fit this model: {name} must be {own.dtype} "
+                f"(got {tensors[name].dtype})"
+            )
     try:
         model.load_state_dict(dict(tensors), strict=True)
     except RuntimeError as error:

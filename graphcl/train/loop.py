@@ -29,6 +29,12 @@ from graphcl.train.seeds import random_state, restore_random_state
 from graphcl.train.sinks.contract import Sink
 from graphcl.train.state import Progress, read_state
 
+FOREIGN = (
+    LookupError, TypeError, ValueError, AttributeError, RuntimeError, ArithmeticError,
+    AssertionError,
+)  # fmt: skip
+"""What an optimiser of torch raises when its state is not its own."""
+
 
 class Trainer:
     """Trains one method with one seed.
@@ -146,7 +152,7 @@ class Trainer:
             groups = checkpoint.state["optimizer_groups"]
             restore_optimizer(self.optimizer, checkpoint.part("optimizer"), groups)
             restore_random_state(self.generator, checkpoint.part("random"))
-        except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+        except FOREIGN as error:
             raise self._foreign(checkpoint, str(error)) from None
         self.progress = state.progress
         self.parts = [*checkpoint.state["parts"], *self.parts]
@@ -219,7 +225,7 @@ class Trainer:
     def _step_optimizer(self) -> None:
         try:
             self.optimizer.step()
-        except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+        except FOREIGN as error:
             # The first step after a resume meets whatever the checkpoint put into the optimiser.
             if self._resumed_from is None or is_too_large(error):
                 raise

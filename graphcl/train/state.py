@@ -18,6 +18,9 @@ from graphcl.train.checkpoint import Checkpoint
 
 Natural = Annotated[int, Field(ge=0)]
 
+MOST_SECONDS = 1e12
+"""A result with more is refused, so no training may carry more on."""
+
 
 class _Strict(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid")
@@ -28,10 +31,10 @@ class Progress(_Strict):
 
     epoch: Natural = 0
     best_epoch: Annotated[int, Field(ge=1)] | None = None
-    best_value: float | None = None
+    best_value: Annotated[float, Field(allow_inf_nan=False)] | None = None
     best_metrics: dict[str, float] = Field(default_factory=dict)
     evaluations_since_best: Natural = 0
-    seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
+    seconds: Annotated[float, Field(ge=0, le=MOST_SECONDS, allow_inf_nan=False)] = 0.0
     """Wall time of training and validation, over all resumed parts."""
     stopped: Literal["early", "epochs"] | None = None
 
@@ -89,6 +92,8 @@ def read_state(checkpoint: Checkpoint, epochs: int | None = None) -> State:
 def _wrong_progress(progress: Progress, epochs: int | None) -> str | None:
     if epochs is not None and progress.epoch > epochs:
         return f"epoch {progress.epoch} of {epochs}"
+    if epochs is not None and progress.stopped == "epochs" and progress.epoch < epochs:
+        return f"it stopped for lack of epochs at {progress.epoch} of {epochs}"
     best = progress.best_epoch
     if (best is None) != (progress.best_value is None) or (best is None) == bool(
         progress.best_metrics

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, cast
 import numpy as np
 from torch import Tensor
 
-from graphcl.data import card_names, load_card
+from graphcl.data import card_names, published_protocol
 from graphcl.errors import DataError
 from graphcl.evaluate.contract import Sealed, Split
 from graphcl.methods.contract import Method
@@ -122,11 +122,6 @@ class Ranking(RecommenderTask):
             **item_snapshot(recommender, split.train, split.test.opened()),
             **example_lists(recommender, split.test.opened()),
         }
-
-
-def published_protocol(dataset: str) -> str | None:
-    """The protocol that the files of a data set are, None where its card names none."""
-    return (load_card(dataset).split or None) if dataset in card_names() else None
 
 
 def _check_published(protocol: str, dataset: str) -> None:

@@ -9,7 +9,7 @@ Steck, "Embarrassingly Shallow Autoencoders for Sparse Data", WWW 2019 (arXiv 19
 One number to tune, and hard to beat where items have many users. Deviations: none.
 
 Cost: one inverse of an N x N matrix, O(N^3) time and three N x N matrices of memory: 0.2 s for the
-1,600 items of MovieLens-100k, 13 GB each in float64 for the 41,000 of Gowalla, where `precision`
+1,600 items of MovieLens-100k, 13 GB each in float64 for the 41,000 of Gowalla, where `dtype`
 "float32" halves that.
 """
 
@@ -34,7 +34,7 @@ class EASEConfig(MethodConfig):
     epochs: int = 0
     l2: float = tunable(300.0, low=10, high=5000, log=True, gt=0)
     """Weight of the squared norm of B."""
-    precision: Literal["float64", "float32"] = "float64"
+    dtype: Literal["float64", "float32"] = "float64"
     """In which the inverse is taken; B is float32 either way."""
     known: Literal["train", "history"] = "train"
     """What a user is known by: the training items only, as every graph method, or all that is
@@ -53,7 +53,7 @@ class EASE(Recommender):
 
     def __init__(self, config: EASEConfig, data: Interactions) -> None:
         super().__init__(config, data)
-        dtype = torch.float64 if config.precision == "float64" else torch.float32
+        dtype = torch.float64 if config.dtype == "float64" else torch.float32
         self.register_buffer("weights", item_weights(data, config.l2, dtype).float())
 
     @torch.no_grad()

@@ -130,7 +130,7 @@ class LightGCL(LightGCN):
         self.register_buffer("singular", svd.singular, persistent=False)
         if config.variant == "released":
             self.info_nce: nn.Module = InfoNCEAllNodes(
-                config.temperature, normalise=False, positive_limit=LIMIT
+                config.temperature, normalise=False, positive_limit=LIMIT, reduction="none"
             )
         elif paper:
             self.info_nce = InfoNCE(config.temperature, symmetric=False, reduction="sum")
@@ -212,12 +212,13 @@ class LightGCL(LightGCN):
 
     def contrast(self, view: Tensor, main: Tensor, nodes: Tensor) -> Tensor:
         """InfoNCE of `nodes`: low-rank view against the main view, unweighted."""
+        anchors, occurrences = torch.unique(nodes, return_counts=True)
         if self.config.variant == "released":
-            value: Tensor = self.info_nce(view[nodes], main, nodes)
-            return value
-        anchors = torch.unique(nodes)
+            # A mean over rows with repetitions, each distinct one computed once.
+            values: Tensor = self.info_nce(view[anchors], main, anchors)
+            return values @ (occurrences / len(nodes)).to(values)
         if self.config.negatives == "all":
-            value = self.info_nce(view[anchors], main, anchors)
+            value: Tensor = self.info_nce(view[anchors], main, anchors)
         else:
             own_row = torch.arange(len(anchors), device=anchors.device)
             value = self.info_nce(view[anchors], main[anchors], own_row)

@@ -109,7 +109,9 @@ def test_killed_and_resumed_equals_uninterrupted(run, method, task, tiny_data, t
     assert run(*command(method, tiny_data[task], broken)) == 0
     assert_same_run(straight, broken)
     result = json.loads((broken / "result.json").read_text())
-    assert ["--resume" in part["command"] for part in result["parts"]] == [False, True, True]
+    # The second stretch leaves no part where it was killed before its first save.
+    resumes = ["--resume" in part["command"] for part in result["parts"]]
+    assert resumes in ([False, True, True], [False, True])
     assert result["command"] == result["parts"][0]["command"]
 
 

@@ -9,6 +9,7 @@ in a table); whatever is refused is refused by a `GraphclError` of one line.
 
 from __future__ import annotations
 
+import gzip
 import io
 import json
 import os
@@ -32,8 +33,11 @@ from graphcl.app.main import main
 from graphcl.app.settings import ConfigFile
 from graphcl.config import configure, read_yaml
 from graphcl.data import load_graph
+from graphcl.data.assemble import assemble
 from graphcl.data.cards import load_card
+from graphcl.data.ogb import read_ogb
 from graphcl.data.pickles import read_pickle
+from graphcl.data.wikics import read_wikics
 from graphcl.errors import GraphclError
 from graphcl.report import read_run
 from graphcl.train.checkpoint import load_checkpoint, save_checkpoint
@@ -170,7 +174,45 @@ def whole_pickle() -> bytes:
     return pickle.dumps({0: [1, 2], 1: [0], 2: np.arange(3)}, protocol=2)
 
 
+def whole_wikics() -> bytes:
+    arrays = graph_arrays()
+    rows = [[n % 3 == s for n in range(12)] for s in range(3)]
+    links = [arrays["edge_index"][1][arrays["edge_index"][0] == n].tolist() for n in range(12)]
+    return json.dumps(
+        {"features": arrays["x"].tolist(), "labels": arrays["y"].tolist(), "links": links,
+         "train_masks": rows, "val_masks": rows, "stopping_masks": rows, "test_mask": rows[0]}
+    ).encode()  # fmt: skip
+
+
+def packed(rows: np.ndarray) -> bytes:
+    buffer = io.StringIO()
+    np.savetxt(buffer, rows, "%g", ",")
+    return gzip.compress(buffer.getvalue().encode(), mtime=0)
+
+
 # ------------------------------------------------- how each kind of file is read
+
+
+def ogb_folder(name: str) -> Callable[[Path], Any]:
+    def read(path: Path) -> Any:
+        arrays = graph_arrays()
+        tables = {
+            "num-node-list": np.array([12]),
+            "edge": arrays["edge_index"].T,
+            "node-feat": arrays["x"],
+            "node-label": arrays["y"],
+            **{
+                part: np.arange(12)[start::3]
+                for start, part in enumerate(("train", "valid", "test"))
+            },
+        }
+        paths = {}
+        for part, rows in tables.items():
+            paths[f"{part}.csv.gz"] = path.parent / f"whole-{part}"
+            paths[f"{part}.csv.gz"].write_bytes(packed(rows))
+        return assemble(read_ogb("graph", {**paths, name: path}))
+
+    return read
 
 
 def graph_folder(name: str) -> Callable[[Path], Any]:
@@ -224,6 +266,15 @@ KINDS: dict[str, tuple[str, Callable[[], bytes], Callable[[Path], Any]]] = {
     "snapshot": ("snapshot.npz", whole_snapshot, run_folder("snapshot.npz")),
     "pickle": ("ind.x", whole_pickle, read_pickle),
     "features.npz": ("features.npz", whole_sparse, graph_folder("features.npz")),
+    "wikics": ("data.json", whole_wikics, lambda path: assemble(read_wikics("graph", path))),
+    "ogb size": ("n.gz", lambda: packed(np.array([12])), ogb_folder("num-node-list.csv.gz")),
+    "ogb edges": (
+        "e.gz",
+        lambda: packed(graph_arrays()["edge_index"].T),
+        ogb_folder("edge.csv.gz"),
+    ),
+    "ogb features": ("f.gz", lambda: packed(graph_arrays()["x"]), ogb_folder("node-feat.csv.gz")),
+    "ogb split": ("s.gz", lambda: packed(np.arange(4)), ogb_folder("train.csv.gz")),
 }
 
 
@@ -367,6 +418,29 @@ def attacks(trap: Path) -> Iterator[tuple[str, str, bytes]]:
                 }
             ),
         )
+    for size in ("1000000000000", "-3", "1e9", "0", "12\n12", "9" * 5_000):
+        yield "ogb size", f"of {size[:13]}", gzip.compress(size.encode())
+    for kind in ("ogb size", "ogb edges", "ogb features", "ogb split"):
+        for name, unit, times in (("lines", b"0,1\n", 80), ("one line", b"0,1,", 80)):
+            yield kind, f"bomb of {name}", gzip.compress(unit * 1_000_000, 9) * times
+        yield kind, "a pickle", gzip.compress(evil)
+        yield kind, "nul", gzip.compress(b"0\0,1\n")
+    for name, text in {
+        "deep": "[" * 100_000,
+        "deep mapping": '{"a":' * 100_000,
+        "long number": '{"labels": ' + "9" * 10_000 + "}",
+        "wide text": json.dumps({"features": [["9" * 2_000_000], *[["1"]] * 100_000]}),
+        "wide labels": json.dumps({"labels": ["9" * 2_000_000, *["1"] * 100_000]}),
+        "nested": json.dumps({"features": [[[[[[1]]]]]]}),
+        "deep rows": '{"features": ' + "[" * 900 + "1" + "]" * 900 + "}",
+        "a list": "[]",
+    }.items():
+        whole = json.loads(whole_wikics())
+        try:
+            content = {**whole, **json.loads(text)} if text.startswith('{"') else None
+        except (ValueError, RecursionError):
+            content = None
+        yield "wikics", name, text.encode() if content is None else json.dumps(content).encode()
     yield "npy", "header length", b"\x93NUMPY\x02\x00" + struct.pack("<I", 2**31) + b"{}"
     unpacked = bomb(npy("(80000000, 1)", tail=b""))
     for kind in ("npz", "pt", "snapshot"):

@@ -6,18 +6,26 @@ The comments name where the bug is or was.
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import pytest
 import torch
 
 from graphcl.config import configure
-from graphcl.losses import BPR
+from graphcl.errors import SealedError
+from graphcl.evaluate.contract import Sealed
+from graphcl.losses import BPR, InfoNCE
+from graphcl.train.folder import CheckpointFolder
+from graphcl.train.log import RunLog
+from graphcl.train.loop import Trainer
 from recsys.data import Interactions, random_ratio_per_user
 from recsys.data.batches import TripleBatch, TripleBatches
 from recsys.evaluate.full_ranking import Holdout, mean_metrics, rank_users
+from recsys.evaluate.ranking import Ranking
 from recsys.methods.contract import Recommender
 from recsys.methods.lightgcn import LightGCN
 from recsys.methods.sgl import SGL
+from recsys.methods.sides import batch_contrast
 from recsys.methods.simgcl import SimGCL
 
 
@@ -36,6 +44,13 @@ def log(taken: torch.Tensor) -> Interactions:
     user, item = taken.nonzero(as_tuple=True)
     users, items = taken.shape
     return Interactions.from_indices(user, item, num_users=users, num_items=items)
+
+
+def write_log(folder: Path, interactions: Interactions) -> str:
+    pairs = zip(*(end.tolist() for end in interactions.edges()), strict=True)
+    path = folder / "log.csv"
+    path.write_text("user,item\n" + "".join(f"{user},{item}\n" for user, item in pairs))
+    return str(path)
 
 
 def random_log(users: int = 12, items: int = 15, seed: int = 0) -> Interactions:
@@ -115,6 +130,52 @@ def test_every_layer_of_a_random_walk_has_its_own_graph() -> None:
     graphs = [graph.to_dense() for graph in model.draw_view(torch.Generator().manual_seed(0))]
     assert len(graphs) == 3
     assert not any(torch.equal(graphs[a], graphs[b]) for a, b in ((0, 1), (0, 2), (1, 2)))
+
+
+# SELFRec: users and items are put into one InfoNCE, so that items are negatives of users.
+def test_users_are_contrasted_with_users_and_items_with_items() -> None:
+    settings = {"dimension": 4, "drop_rate": 0.0, "temperature": 0.5, "contrast_weight": 1.0}
+    model = SGL(configure(SGL.Config, settings), random_log())
+    batch = TripleBatch(torch.tensor([1, 2, 1]), torch.tensor([3, 4, 5]), torch.tensor([5, 6, 7]))
+    found = model.loss(batch, torch.Generator().manual_seed(0))["contrast"].detach()
+    wanted = torch.zeros(())
+    for side, anchors in zip(model.propagate(), ([1, 2], [3, 4, 5]), strict=True):
+        rows = torch.nn.functional.normalize(side.detach(), dim=1)
+        logits = rows[anchors] @ rows.T / 0.5
+        wanted += (
+            logits.logsumexp(1) - logits.gather(1, torch.tensor(anchors)[:, None])[:, 0]
+        ).mean()
+    torch.testing.assert_close(found, wanted, rtol=1e-5, atol=1e-6)
+
+
+# SSLRec's DCCF: the contrast of the items is divided by the number of users.
+def test_each_side_is_averaged_over_its_own_nodes() -> None:
+    torch.manual_seed(0)
+    first, second = ((torch.randn(9, 4), torch.randn(9, 4)) for _ in range(2))
+    users, items = torch.tensor([0, 1]), torch.tensor([2, 3, 4, 5, 6])
+    objective = InfoNCE(0.5, symmetric=False)
+    found = batch_contrast(objective, first, second, (users, items))
+    summed = InfoNCE(0.5, symmetric=False, reduction="sum")
+    of_users, of_items = (
+        float(summed(first[side][nodes], second[side][nodes]))
+        for side, nodes in enumerate((users, items))
+    )
+    assert float(found) == pytest.approx(of_users / 2 + of_items / 5, rel=1e-5)
+
+
+# SELFRec, LightGCN-PyTorch: the best epoch is chosen on the test items.
+def test_training_chooses_without_opening_the_test_items(tmp_path) -> None:
+    split = Ranking().load(write_log(tmp_path, random_log()), "random-8-1-1", 0, None)
+    model = LightGCN(LightGCN.Config(dimension=4, epochs=3, evaluate_every=1), split.train)
+    progress = Trainer(
+        model, Ranking(), split, seed=0, generator=torch.Generator().manual_seed(0),
+        folder=CheckpointFolder(tmp_path / "checkpoints"), log=RunLog(tmp_path / "log.jsonl"),
+        fingerprint="",
+    ).fit()  # fmt: skip
+    assert progress.best_epoch in (1, 2, 3)
+    assert isinstance(split.test, Sealed)
+    with pytest.raises(SealedError, match="still sealed"):
+        split.test.opened()
 
 
 # SELFRec: BPR is -log(1e-5 + sigmoid); L2 is a norm, not its square, and without the negative item.

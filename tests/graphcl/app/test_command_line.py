@@ -79,7 +79,7 @@ def test_a_found_config_gives_settings_and_a_named_one_everything(command, tmp_p
     found = specify("grace", "citeseer", overrides=["epochs=1"])
     assert (found.settings.dimension, found.settings.epochs, found.seeds) == (256, 1, (0,))
     named = specify("grace", "citeseer", config=found.settings_file, seeds=None)
-    assert (named.protocol, len(named.seeds)) == ("grace-10-90", 20)
+    assert (named.protocol, len(named.seeds)) == ("grace-10-90", 5)
     assert specify("grace", "citeseer", config=found.settings_file, seeds=2).seeds == (0, 1)
 
 
@@ -315,19 +315,24 @@ def test_only_what_goes_on_says_so_when_it_is_stopped(command, monkeypatch, argu
     assert text == (said if said == "stopped" else f"stopped; {said}") + "\n"
 
 
-@pytest.mark.parametrize("out", ["", " "])
+@pytest.mark.parametrize("path", ["", " "])
 @pytest.mark.parametrize(
-    "arguments",
-    [["run", "grace", "nowhere", "--out"], ["tune", "grace", "nowhere", "--out"],
-     ["report", "somewhere", "-o"], ["export", "somewhere", "--out"]],
-    ids=lambda arguments: arguments[0],
+    ("arguments", "named"),
+    [(["run", "grace", "nowhere", "--out"], "--out"),
+     (["run", "grace", "nowhere", "--config"], "--config"),
+     (["run", "grace", "nowhere", "--data-root"], "--data-root"),
+     (["tune", "grace", "nowhere", "--out"], "--out"),
+     (["tune", "grace", "nowhere", "--config"], "--config"),
+     (["report", "somewhere", "-o"], "--out"), (["report"], "RUN"), (["report", "here"], "RUN"),
+     (["export", "somewhere", "--out"], "--out"), (["export"], "RUN"), (["recommend"], "RUN")],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else value,
 )  # fmt: skip
-def test_an_empty_output_path_is_refused(command, tmp_path, monkeypatch, arguments, out):
+def test_an_empty_path_is_refused(command, tmp_path, monkeypatch, arguments, named, path):
     monkeypatch.chdir(tmp_path)
     refused(
-        command(*arguments, out),
-        "--out",
-        f"must be a path, '.' for the current folder (got {out!r})",
+        command(*arguments, path),
+        named,
+        f"must be a path, '.' for the current folder (got {path!r})",
     )
     assert not any(tmp_path.iterdir())
 

@@ -188,6 +188,7 @@ def test_other_storages(command, tiny_log, tmp_path, monkeypatch, storage):
         (["lightgcn", "LOG", "--set", "layer=3"], ["'layer'", "'layers'"]),
         (["lightgcn", "LOG", "--search", "layers=9..2"], ["LOW below HIGH"]),
         (["lightgcn", "LOG", "--storage", "x.csv"], ["--storage", "'x.csv'"]),
+        (["lightgcn", "LOG", "--storage", "no://h/x"], ["'no://h/x' is not a database URL"]),
         (["lightgcn", "LOG", "--trials", "0"], ["--trials"]),
         (["lightgcn", "LOG", "--set", "evaluate_every=0"], ["evaluate_every", "got 0"]),
         (["lightgcn", "LOG", "--search", "evaluate_every=[0]"], ["evaluate_every", "got 0"]),
@@ -285,6 +286,17 @@ def test_a_folder_of_another_study_is_refused(command, tiny_log, tmp_path, chang
     assert "--out" in text or "--study" in text
     assert {path.name: path.read_bytes() for path in out.iterdir()} == before
     assert not (tmp_path / "other.db").exists()
+
+
+def test_the_folder_of_a_run_is_refused(command, tiny_log, tmp_path):
+    out = tmp_path / "out"
+    once = ["--set", "epochs=1", "--out", out]
+    assert command("run", "bpr", tiny_log, *once)[0] == 0
+    before = {path: path.stat().st_mtime_ns for path in out.rglob("*")}
+    code, _, text = command("tune", "bpr", tiny_log, *once, "--trials", 1)
+    assert code == 2
+    assert text.startswith(f"error: '{out}' belongs to a run; give another --out")
+    assert {path: path.stat().st_mtime_ns for path in out.rglob("*")} == before
 
 
 def test_a_folder_may_be_moved_with_its_study(command, tiny_log, tmp_path):

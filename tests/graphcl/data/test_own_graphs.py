@@ -7,7 +7,7 @@ import scipy.sparse
 import torch
 from torch_geometric.data import Data, HeteroData
 
-from graphcl.data import content_hash, graph_statistics, load_graph
+from graphcl.data import content_hash, graph_statistics, load_graph, split_nodes
 from graphcl.errors import DataError, MissingDataError, UnknownNameError
 
 FEATURES = "1,0\n0,1\n1,1\n0.5,0\n"
@@ -207,6 +207,44 @@ def test_archive_with_a_split(tmp_path):
         load_graph(saved(tmp_path, train_mask=masks["train_mask"]))
     with pytest.raises(DataError, match="3 booleans"):
         load_graph(saved(tmp_path, **{**masks, "val_mask": np.ones(3)}))
+
+
+SEVERAL = np.arange(9)[:, None] == np.arange(4) % 3
+
+
+@pytest.mark.parametrize("kind", ["npz", "pt", "Data"])
+def test_several_splits_are_columns_of_the_masks(tmp_path, kind):
+    """As in PyG's sets with several splits, where the test mask may be one for all."""
+    arrays = {
+        "edge_index": np.array([[0, 1], [1, 2]]),
+        "x": np.eye(9),
+        "y": np.arange(9) % 2,
+        "train_mask": SEVERAL,
+        "val_mask": np.roll(SEVERAL, 3, axis=0),
+        "test_mask": np.arange(9) > 5,
+    }
+    path = tmp_path / ("own.npz" if kind == "npz" else "own.pt")
+    if kind == "npz":
+        np.savez(path, **arrays)
+    else:
+        tensors = {key: torch.from_numpy(value) for key, value in arrays.items()}
+        torch.save(Data(**tensors) if kind == "Data" else tensors, path)
+    data = load_graph(path)
+    assert np.array_equal(data.train_mask, SEVERAL)
+    split = split_nodes(data, "given-splits", 6)
+    found = [m.nonzero().flatten().tolist() for m in (split.train, split.validation, split.test)]
+    assert found == [[2], [5], [6, 7, 8]]
+
+
+@pytest.mark.parametrize(
+    "mask", [SEVERAL.T, SEVERAL[..., None], SEVERAL.astype(int), np.array(True)]
+)
+def test_masks_of_several_splits_that_do_not_fit(tmp_path, mask):
+    arrays = {"edge_index": np.array([[0], [1]]), "x": np.eye(9), "y": np.arange(9)}
+    masks = {"train_mask": SEVERAL, "val_mask": mask, "test_mask": SEVERAL}
+    np.savez(tmp_path / "own.npz", **arrays, **masks)
+    with pytest.raises(DataError, match="val_mask must hold 9 booleans, one for each node, or a"):
+        load_graph(tmp_path / "own.npz")
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ from torch_geometric.data import Data
 
 from graphcl.data.splits import (
     NODE_SPLITS,
+    given_split,
     per_class_split,
     public_split,
     random_split,
@@ -42,7 +43,10 @@ def test_named_sizes(name, expected):
     assert split.validation.dtype == torch.bool
 
 
-@pytest.mark.parametrize("name", [name for name in NODE_SPLITS if name != "planetoid-public"])
+GIVEN = ["planetoid-public", "ogb", "wikics-20", "given-splits"]
+
+
+@pytest.mark.parametrize("name", [name for name in NODE_SPLITS if name not in GIVEN])
 def test_seed_decides_and_the_global_generator_does_not(name):
     data = graph(unlabelled=10)
     torch.manual_seed(1)
@@ -148,6 +152,94 @@ def test_public_split_leaves_nodes_without_a_label_out():
 def test_malformed_public_split(data, message):
     with pytest.raises(DataError, match=message):
         public_split(data)
+
+
+def with_splits(splits, test_of_all=True, count=9):
+    """Split s trains on node s of the first third, validates on node s of the second."""
+    data = Data(x=torch.ones(count, 1), y=torch.arange(count) % 2)
+    third = count // 3
+    rows, columns = torch.arange(count)[:, None], torch.arange(splits) % third
+    data.train_mask, data.val_mask = rows == columns, rows == third + columns
+    data.test_mask = rows[:, 0] >= 2 * third
+    if not test_of_all:
+        data.test_mask = data.test_mask[:, None].expand(-1, splits)
+    return data
+
+
+def parts(split):
+    return [m.nonzero().flatten().tolist() for m in (split.train, split.validation, split.test)]
+
+
+@pytest.mark.parametrize("test_of_all", [True, False])
+@pytest.mark.parametrize("splits", [2, 3, 20])
+def test_the_seed_says_which_of_several_given_splits(splits, test_of_all):
+    data = with_splits(splits, test_of_all)
+    name = "wikics-20" if splits == 20 else "given-splits"
+    for seed in (0, 1, splits - 1, splits, 7 * splits + 1):
+        split = split_nodes(data, name, seed)
+        number = seed % splits % 3
+        assert parts(split) == [[number], [3 + number], [6, 7, 8]]
+        assert (split.name, split.seed) == (name, seed)
+        assert split.train.shape == (9,)
+
+
+@pytest.mark.parametrize("name", GIVEN)
+def test_one_given_split_may_have_a_column_of_its_own(name):
+    data = with_splits(1)
+    flat = Data(x=data.x, y=data.y, test_mask=data.test_mask)
+    flat.train_mask, flat.val_mask = data.train_mask[:, 0], data.val_mask[:, 0]
+    for one in (data, flat):
+        if name == "wikics-20":
+            with pytest.raises(DataError, match=r"wikics-20 is .* 20 given splits.* comes with 1;"):
+                split_nodes(one, name, 0)
+            continue
+        assert parts(split_nodes(one, name, 5)) == [[0], [3], [6, 7, 8]]
+
+
+def test_given_splits_are_independent_of_each_other():
+    data = with_splits(3)
+    data.val_mask[0, 0] = True
+    data.train_mask[:, 1] = False
+    with pytest.raises(DataError, match=r"val_mask .*no node in common in split 0 .*node 0\)"):
+        given_split(data, 3)
+    with pytest.raises(DataError, match=r"train_mask .*no labelled node in split 1; a public"):
+        given_split(data, 1)
+    assert parts(given_split(data, 2)) == [[2], [5], [6, 7, 8]]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            lambda data: data.val_mask[:, :2],
+            r"equally many splits \(got train_mask 3, val_mask 2\)",
+        ),
+        (
+            lambda data: data.val_mask.T,
+            r"val_mask must hold 9 booleans.* split a column \(got .*3, 9",
+        ),
+        (lambda data: data.val_mask[:, :0], r"val_mask must hold 9 booleans.*\(9, 0\)"),
+        (lambda data: data.val_mask.int(), "val_mask must hold 9 booleans.*int32"),
+        (lambda data: data.val_mask[..., None], r"val_mask must hold 9 booleans.*\(9, 3, 1\)"),
+        (lambda data: torch.tensor(True), r"val_mask must hold 9 booleans.*\(\)"),
+        (lambda data: "all", "val_mask must hold 9 booleans.*str"),
+        (lambda data: None, "comes without a public split"),
+    ],
+)
+def test_malformed_given_splits(change, message):
+    data = with_splits(3)
+    data.val_mask = change(data)
+    with pytest.raises(DataError, match=message) as caught:
+        given_split(data, 0)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "wanted"), [("planetoid-public", "one given split"), ("ogb", "one given split")]
+)
+def test_one_split_is_not_taken_out_of_several(name, wanted):
+    with pytest.raises(DataError, match=f"{name} is for graphs with {wanted}, .* with 3; given-sp"):
+        split_nodes(with_splits(3), name, 0)
 
 
 def test_user_mistakes_with_nodes():

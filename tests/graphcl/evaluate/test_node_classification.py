@@ -11,8 +11,9 @@ import pytest
 import torch
 
 from graphcl.app.folder import RunFolder
-from graphcl.errors import DataError
-from graphcl.evaluate.node_classification import NodeClassification
+from graphcl.data import card_names
+from graphcl.errors import DataError, GraphclError
+from graphcl.evaluate.node_classification import NodeClassification, standardise
 from graphcl.evaluate.probe import NEIGHBOURS, l2_normalise, nearest_neighbours_probe
 from graphcl.methods.baselines import RawFeatures
 from graphcl.methods.grace import GRACE
@@ -91,7 +92,7 @@ def test_a_class_of_one_node(tiny_graph: Path, tmp_path: Path, protocol: str) ->
     for node in (1, 30, 59):
         (folder / "labels.csv").write_text("\n".join([*labels[:node], "3", *labels[node + 1 :]]))
         task = NodeClassification()
-        if protocol in ("planetoid-public", "random-20-per-class"):
+        if protocol not in ("random-10-10-80", "random-20-80", "grace-10-90"):
             with pytest.raises(DataError, match=r"without a public split|has 1 nodes, fewer"):
                 task.load(str(folder), protocol, 0)
             continue
@@ -100,6 +101,78 @@ def test_a_class_of_one_node(tiny_graph: Path, tmp_path: Path, protocol: str) ->
             seen = task.training_data(method_class, split)
             method = method_class(method_class.Config(), seen).eval()
             assert all(0 <= value <= 1 for value in task.test(method, split).values())
+
+
+@pytest.fixture
+def twenty_splits(tiny_graph: Path, tmp_path: Path) -> Path:
+    """The graph with 20 splits and one test set, as PyG saves such a set."""
+    from torch_geometric.data import Data
+
+    from graphcl.data import load_graph
+
+    data = load_graph(tiny_graph)
+    train = torch.zeros(60, 20, dtype=torch.bool)
+    validation = train.clone()
+    for split in range(20):
+        order = torch.randperm(40, generator=torch.Generator().manual_seed(split))
+        train[order[:12], split] = validation[order[12:24], split] = True
+    x = data.x * torch.arange(1, 25) - 3
+    x[:, 0] = 0.1
+    path = tmp_path / "several.pt"
+    masks = {"train_mask": train, "val_mask": validation, "test_mask": torch.arange(60) >= 40}
+    torch.save(Data(x=x, y=data.y.roll(20), edge_index=data.edge_index, **masks), path)
+    return path
+
+
+@pytest.mark.parametrize("protocol", ["wikics-20", "wikics-20-standardised", "given-splits"])
+def test_given_splits(twenty_splits: Path, protocol: str) -> None:
+    from graphcl.data import load_graph
+
+    task, data = NodeClassification(), load_graph(twenty_splits)
+    seen = []
+    for seed in (3, 4, 23):
+        split = task.load(str(twenty_splits), protocol, seed)
+        assert split.protocol["name"] == protocol
+        assert split.protocol["nodes"] == [12, 12, 20]
+        assert split.protocol["selection"] == "validation accuracy"
+        known, number = split.validation, seed % 20
+        assert torch.equal(known.train, data.train_mask[:, number])
+        assert torch.equal(known.evaluated, data.val_mask[:, number])
+        # Of the test and of nodes in no part, no label is known before the test.
+        assert torch.equal(known.labels >= 0, known.train | known.validation)
+        targets = split.test.open()
+        assert torch.equal(targets.evaluated, data.test_mask)
+        with pytest.raises(GraphclError):
+            split.test.open()
+        seen.append(known.train)
+    assert torch.equal(seen[0], seen[2])
+    assert not torch.equal(seen[0], seen[1])
+
+
+def test_standardised_features(twenty_splits: Path) -> None:
+    task = NodeClassification()
+    plain = task.load(str(twenty_splits), "wikics-20", 0)
+    split = task.load(str(twenty_splits), "wikics-20-standardised", 0)
+    x = plain.train.x.double().numpy()
+    assert (x < 0).any()
+    deviation = x.std(axis=0)
+    wanted = (x - x.mean(axis=0)) / np.where(deviation < 1e-6, 1, deviation)
+    wanted[:, 0] = 0  # constant, to a rounding
+    assert np.allclose(split.train.x.numpy(), wanted, atol=1e-6)
+    assert split.train.x.dtype == torch.float32
+    assert torch.isfinite(standardise(torch.tensor([[3e38, 1e-40], [-3e38, 0.0]]))).all()
+    # The data are the same; the protocol's name says what was done to them.
+    assert split.dataset == plain.dataset
+
+
+def test_a_published_set_is_tested_by_its_protocol() -> None:
+    task = NodeClassification()
+    found = {name: task.default_protocol(name) for name in card_names()}
+    assert found["wikics"] == "wikics-20"
+    assert found["ogbn-arxiv"] == found["ogbn-products"] == "ogb"
+    assert found["cora"] == task.default_protocol("my_graph") == "random-10-10-80"
+    # Another task's protocol is not taken for one of this.
+    assert set(found.values()) <= set(task.protocols)
 
 
 @pytest.mark.parametrize(

@@ -427,6 +427,22 @@ def test_looking_for_meta_nodes_leaves_the_encoder_as_it_is() -> None:
         torch.testing.assert_close(buffer, before[name])
 
 
+@pytest.mark.parametrize("encoder", ["GCN", "MLP"])
+def test_all_that_a_loss_draws_comes_from_the_generator(encoder: str) -> None:
+    settings = {"widths": [8, 4], **({"dropout": 0.5} if encoder == "GCN" else {})}
+    no_views = {"view_1": {"DropEdges": 0.0}, "view_2": {"DropEdges": 0.0}}
+    model = build(TwoView, encoder={encoder: settings}, **no_views).train()
+    values = []
+    for number, seed in enumerate((0, 0, 1)):
+        torch.manual_seed(number)
+        state = torch.get_rng_state()
+        values.append(float(model.loss(model.data, seeded(seed))["total"].detach()))
+        assert torch.equal(torch.get_rng_state(), state)
+    assert values[0] == values[1]
+    # Nothing but dropout is random here.
+    assert (values[0] != values[2]) == (encoder == "GCN")
+
+
 def test_a_low_rank_of_a_directed_graph_sends_messages_to_targets() -> None:
     data = graph()
     data.edge_index = data.edge_index[:, : data.edge_index.size(1) // 2]

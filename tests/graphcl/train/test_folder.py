@@ -170,13 +170,16 @@ def tensor(name, value):
 FOREIGN = {
     "seconds": progress(seconds="a"),
     "no seconds": progress(seconds=float("nan")),
+    "endless seconds": progress(seconds=1e300),
     "metrics": progress(best_metrics=5),
     "no metrics": progress(best_metrics={}),
     "negative epoch": progress(epoch=-5),
     "late epoch": progress(epoch=10**9),
     "epoch beyond int64": progress(epoch=10**400),
     "stopped": progress(stopped={}),
+    "stopped too early": progress(stopped="epochs"),
     "value": progress(best_value="a"),
+    "no value": progress(best_value=float("nan")),
     "best to come": progress(best_epoch=4),
     "no best": progress(best_epoch=None),
     "extra": progress(nonsense=1),
@@ -211,12 +214,30 @@ def test_a_whole_file_with_a_foreign_state_is_passed_over(tmp_path, change):
     "change",
     [
         group(betas=5),
+        group(betas=[0.5, 0.5]),
+        group(lr=-1),
+        group(eps=-1),
         group(params=[0, 1]),
         lambda state, tensors: state["optimizer_groups"][0].pop("eps"),
         lambda state, tensors: tensors.pop("optimizer.0.exp_avg_sq"),
         tensor("random.generator", torch.zeros(3, dtype=torch.uint8)),
+        group(lr=10**400),
+        group(capturable=True),
+        tensor("optimizer.0.step", torch.tensor(-1.0)),
     ],
-    ids=["betas", "parameters", "no epsilon", "no second moment", "random"],
+    ids=[
+        "betas",
+        "other betas",
+        "negative rate",
+        "epsilon",
+        "parameters",
+        "no epsilon",
+        "no second moment",
+        "random",
+        "rate beyond floats",
+        "another device's",
+        "step before the first",
+    ],
 )
 def test_a_state_that_only_training_can_find_foreign_names_the_way_on(tmp_path, change):
     folder = interrupted(tmp_path, [0.1, 0.2, 0.3], at=3)
@@ -227,6 +248,15 @@ def test_a_state_that_only_training_can_find_foreign_names_the_way_on(tmp_path, 
         resumed(tmp_path, [0.2]).fit()
     folder.last.unlink()
     assert resumed(tmp_path, [0.2, 0.3, 0.4, 0.5, 0.6]).fit().best_epoch == 6
+
+
+def test_weights_of_another_dtype_are_refused_instead_of_rounded(tmp_path):
+    folder = interrupted(tmp_path, [0.1, 0.2, 0.3], at=3)
+    found = load_checkpoint(folder.last)
+    found.tensors["model.weight"] = found.tensors["model.weight"].to(torch.int32)
+    save_checkpoint(folder.last, found.tensors, found.state)
+    with pytest.raises(CheckpointError, match=r"weight must be torch.float32 \(got torch.int32\)"):
+        resumed(tmp_path, [])
 
 
 def test_a_checkpoint_of_another_seed_is_refused(tmp_path):
