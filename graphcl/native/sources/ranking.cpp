@@ -92,6 +92,7 @@ template <class Real, int Width> class Ranker {
 
   private:
     static constexpr int64_t tile = 512, rows_in_block = 48;
+    static constexpr int64_t ahead = 4096 / int64_t(sizeof(Real));
     static_assert(tile % P::panel == 0, "tiles are whole panels");
 
     struct Row {
@@ -195,6 +196,8 @@ template <class Real, int Width> class Ranker {
         Bits wrong = {}, higher = {}, tied = {};
         int64_t j = 0;
         for (; j + Width <= r_.columns; j += Width) {
+            // A page ahead, into the next row at the end of this one: memory is what it waits for.
+            __builtin_prefetch(score + j + ahead);
             V v = load<Real, Width>(score + j);
             wrong |= v != v;
             higher -= v > owns;
