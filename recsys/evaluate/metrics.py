@@ -123,27 +123,30 @@ def metrics_per_user(places: Places, num_rows: int, cutoffs: Sequence[int]) -> d
     discount_sum = torch.cat((zero, torch.log2(positions + 2).reciprocal().cumsum(0)))
     first = _first_target(places, num_rows, cutoffs)
 
-    def total(values: Tensor) -> Tensor:
-        return zero.new_zeros(num_rows).index_add_(0, rows, values)
+    # All cutoffs at once, (K, T) and (K, num_rows): short rows cost what their operations cost.
+    limits = torch.tensor(cutoffs, device=device)[:, None]
+    low, high = torch.minimum(higher, limits), torch.minimum(higher + tied, limits)
 
-    empty = torch.full((num_rows,), torch.nan, dtype=torch.float64, device=device)
-    result: dict[str, Tensor] = {}
-    for cutoff in cutoffs:
-        low, high = higher.clamp(max=cutoff), (higher + tied).clamp(max=cutoff)
-        hits = total((high - low) / width)
-        gain = total((discount_sum[high] - discount_sum[low]) / width)
-        ideal = discount_sum[number.clamp(max=cutoff)]
-        result[f"recall@{cutoff}"] = hits / number
-        result[f"ndcg@{cutoff}"] = gain / ideal
-        result[f"hit@{cutoff}"] = first[f"hit@{cutoff}"]
-        result[f"precision@{cutoff}"] = hits / cutoff
-        result[f"mrr@{cutoff}"] = first[f"mrr@{cutoff}"]
-    result["mrr"] = first["mrr"]
-    return {name: values.where(number > 0, empty) for name, values in result.items()}
+    def total(values: Tensor) -> Tensor:
+        return zero.new_zeros(len(cutoffs), num_rows).index_add_(1, rows, values)
+
+    hits = total((high - low) / width)
+    gain = total((discount_sum[high] - discount_sum[low]) / width)
+    ideal = discount_sum[torch.minimum(number, limits)]
+    by_name = {"recall": hits / number, "ndcg": gain / ideal, "precision": hits / limits, **first}
+    missing = number == 0
+    for values in by_name.values():
+        values.masked_fill_(missing, torch.nan)
+    result = {
+        f"{name}@{cutoff}": by_name[name][at]
+        for at, cutoff in enumerate(cutoffs)
+        for name in ("recall", "ndcg", "hit", "precision", "mrr")
+    }
+    return {**result, "mrr": by_name["reciprocal"]}
 
 
 def _first_target(places: Places, num_rows: int, cutoffs: Sequence[int]) -> dict[str, Tensor]:
-    """The metrics that look at a row's first target: `hit@k`, `mrr@k` and `mrr`, (num_rows,).
+    """What looks at a row's first target: `hit` and `mrr` (K, num_rows), `reciprocal` (num_rows,).
 
     Of the best tie group with m members, g of them targets, the first target stands p places
     behind the head of the group when the p places before it miss and it hits:
@@ -158,12 +161,13 @@ def _first_target(places: Places, num_rows: int, cutoffs: Sequence[int]) -> dict
     members = torch.ones_like(head)
     members[rows[best]] = tied[best]
     head = head.where(head < large, 0)
-    names = [f"{name}@{cutoff}" for cutoff in cutoffs for name in ("hit", "mrr")]
-    found = {
-        name: torch.zeros(num_rows, dtype=torch.float64, device=rows.device)
-        for name in (*names, "mrr")
-    }
-    for block in _narrow_blocks(members - group + 1):
+    # Where the whole group are targets, the first of them is at its head.
+    within = head < torch.tensor(cutoffs, device=rows.device)[:, None]
+    reciprocal = (head + 1).double().reciprocal()
+    found = {"hit": within.double(), "mrr": within * reciprocal, "reciprocal": reciprocal}
+    unsettled = torch.nonzero(members > group).flatten()
+    for part in _narrow_blocks((members - group + 1)[unsettled]):
+        block = unsettled[part]
         m, g = members[block].double()[:, None], group[block].double()[:, None]
         behind = torch.arange(int((members - group)[block].max()) + 1, device=rows.device)
         left = (m - behind).clamp(min=1)
@@ -172,12 +176,12 @@ def _first_target(places: Places, num_rows: int, cutoffs: Sequence[int]) -> dict
         reached = torch.cat((torch.ones_like(m), misses[:, :-1]), 1)
         probability = reached * (g / left).where(behind <= m - g, torch.zeros_like(left))
         position = head[block][:, None] + behind
-        reciprocal = probability / (position + 1)
-        found["mrr"][block] = reciprocal.sum(1)
-        for cutoff in cutoffs:
+        share = probability / (position + 1)
+        found["reciprocal"][block] = share.sum(1)
+        for at, cutoff in enumerate(cutoffs):
             within = position[:, :cutoff] < cutoff
-            found[f"hit@{cutoff}"][block] = (probability[:, :cutoff] * within).sum(1)
-            found[f"mrr@{cutoff}"][block] = (reciprocal[:, :cutoff] * within).sum(1)
+            found["hit"][at, block] = (probability[:, :cutoff] * within).sum(1)
+            found["mrr"][at, block] = (share[:, :cutoff] * within).sum(1)
     return found
 
 

@@ -92,6 +92,7 @@ template <class Real, int Width> class Ranker {
 
   private:
     static constexpr int64_t tile = 512, rows_in_block = 48;
+    static constexpr int64_t ahead = 4096 / int64_t(sizeof(Real));
     static_assert(tile % P::panel == 0, "tiles are whole panels");
 
     struct Row {
@@ -113,15 +114,20 @@ template <class Real, int Width> class Ranker {
 
     bool one_block(int64_t first, Scratch& scratch) {
         const int64_t height = std::min(rows_in_block, r_.rows - first);
+        bool single = scores_ && !r_.k;
         for (int64_t i = 0; i < height; ++i) {
             Row& row = scratch.rows[size_t(i)];
             list_excluded(first + i, row);
             own_scores(first + i, row, scratch);
+            single &= row.own.size() == 1;
             for (int64_t t = target_begin(first + i); t < target_end(first + i); ++t)
                 r_.higher[t] = r_.tied[t] = 0;
             if (r_.k) scratch.best[size_t(i)].clear();
         }
         bool valid = true;
+        for (int64_t i = 0; single && i < height; ++i)
+            valid &= count_single(first + i, scratch.rows[size_t(i)]);
+        if (single) return valid;
         for (int64_t at = 0; at < tiles_; ++at) {
             const int64_t column = at * tile, width = std::min(tile, r_.columns - column);
             if (scores_)
@@ -180,6 +186,37 @@ template <class Real, int Width> class Ranker {
                         scratch.panel.get(), scratch.pairs.get(), P::panel, false);
             std::copy(scratch.pairs.get(), scratch.pairs.get() + width, to.own.begin() + from);
         }
+    }
+
+    // The one target of a row of given scores, in one pass where they lie; false when one is NaN.
+    bool count_single(int64_t row, const Row& lists) const {
+        const Real* score = scores_ + row * r_.columns;
+        const Real own = lists.own[0];
+        const V owns = V{} + own;
+        Bits wrong = {}, higher = {}, tied = {};
+        int64_t j = 0;
+        for (; j + Width <= r_.columns; j += Width) {
+            // A page ahead, into the next row at the end of this one: memory is what it waits for.
+            __builtin_prefetch(score + j + ahead);
+            V v = load<Real, Width>(score + j);
+            wrong |= v != v;
+            higher -= v > owns;
+            tied -= v == owns;
+        }
+        bool valid = !any(wrong);
+        int64_t above = total(higher), equal = total(tied);
+        for (; j < r_.columns; ++j) {
+            valid &= score[j] == score[j];
+            above += score[j] > own;
+            equal += score[j] == own;
+        }
+        for (int64_t place : lists.excluded) {
+            above -= score[place] > own;
+            equal -= score[place] == own;
+        }
+        r_.higher[target_begin(row)] = above;
+        r_.tied[target_begin(row)] = equal;
+        return valid;
     }
 
     // One row's scores of the columns [column, column + width); false when one is NaN.

@@ -148,6 +148,31 @@ def test_half_precision_and_strides(backend):
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("items", [5, 64, 83])
+@pytest.mark.parametrize("keep_targets", [True, False])
+def test_one_target_in_every_row(backend, items, keep_targets):
+    generator = torch.Generator().manual_seed(items)
+    scores = torch.randint(7, (60, items), generator=generator).double()
+    targets = torch.randint(items, (60, 1), generator=generator).tolist()
+    excluded = torch.randint(items, (60, 3), generator=generator).tolist()
+    found = rank_items(
+        scores,
+        targets=lists(targets),
+        excluded=lists(excluded),
+        keep_targets=keep_targets,
+        backend=backend,
+    )
+    _, _, higher, tied = definition(scores.tolist(), 0, targets, excluded, keep_targets)
+    assert found.higher.tolist() == higher
+    assert found.tied.tolist() == tied
+    for place in (0, items - 1):
+        spoilt = scores.clone()
+        spoilt[17, place] = math.nan
+        with pytest.raises(NonFiniteError, match="NaN"):
+            rank_items(spoilt, targets=lists(targets), backend=backend)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
 def test_refusals(backend):
     with pytest.raises(NonFiniteError, match="NaN"):
         rank_items(torch.tensor([[0.0, math.nan]]), k=1, backend=backend)
