@@ -40,6 +40,21 @@ def write_odd_log(path: Path) -> Path:
     return path
 
 
+@pytest.fixture(scope="session")
+def refused():
+    """Checks what a command that must refuse returned: exit code 2, one line with all the words."""
+
+    def check(outcome, *words):
+        code, _, text = outcome
+        assert code == 2, text
+        assert text.startswith("error: ")
+        assert text.count("\n") == 1, text
+        for word in words:
+            assert word in text, text
+
+    return check
+
+
 @pytest.fixture
 def command(monkeypatch, capsys):
     """Calls `graphcl ...`; returns exit code, output and error text."""

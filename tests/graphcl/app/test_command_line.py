@@ -26,16 +26,6 @@ def load_method(name):
     return load_class("method", name, method_table())
 
 
-def refused(outcome, *words):
-    """Exit code 2 and one line that holds all the words."""
-    code, _, text = outcome
-    assert code == 2, text
-    assert text.startswith("error: ")
-    assert text.count("\n") == 1, text
-    for word in words:
-        assert word in text, text
-
-
 def test_run_writes_the_documented_result(command, tiny_graph, tmp_path):
     out = tmp_path / "run"
     code, printed, _ = command("run", "grace", tiny_graph, *SMOKE, "--seeds", 2, "--out", out)
@@ -107,7 +97,7 @@ def test_a_found_config_gives_settings_and_a_named_one_everything(command, tmp_p
     ],
 )
 def test_mistakes_are_one_sentence_and_exit_code_2(
-    command, tmp_path, monkeypatch, arguments, words
+    refused, command, tmp_path, monkeypatch, arguments, words
 ):
     monkeypatch.chdir(tmp_path)
     refused(command(*arguments), *words)
@@ -151,7 +141,7 @@ def add_edge(text):
     ids=["nan", "negative id", "id out of range", "no edges", "no nodes", "truncated", "no labels"],
 )
 def test_a_broken_graph_is_refused_before_anything_is_written(
-    command, tiny_graph, tmp_path, spoil, words
+    refused, command, tiny_graph, tmp_path, spoil, words
 ):
     folder = shutil.copytree(tiny_graph, tmp_path / "graph")
     spoil(folder)
@@ -160,14 +150,14 @@ def test_a_broken_graph_is_refused_before_anything_is_written(
 
 
 @pytest.mark.parametrize("content", ["", "user_id,item_id,rating,timestamp\n"])
-def test_an_empty_log_is_refused(command, tmp_path, content):
+def test_an_empty_log_is_refused(refused, command, tmp_path, content):
     log = tmp_path / "log.csv"
     log.write_text(content)
     refused(command("run", "lightgcn", log, "--out", tmp_path / "out"), "log.csv")
     assert not (tmp_path / "out").exists()
 
 
-def test_output_folders_are_never_overwritten(command, tiny_graph, tmp_path):
+def test_output_folders_are_never_overwritten(refused, command, tiny_graph, tmp_path):
     (tmp_path / "file").write_text("mine")
     refused(command("run", "grace", tiny_graph, *SMOKE, "--out", tmp_path / "file"), "is a file")
     refused(command("run", "grace", tiny_graph, *SMOKE, "--out", tmp_path / "file" / "x"), "write")
@@ -177,7 +167,9 @@ def test_output_folders_are_never_overwritten(command, tiny_graph, tmp_path):
     assert (tmp_path / "full" / "notes.txt").read_text() == "mine"
 
 
-def test_resume_refuses_another_configuration_and_skips_finished_seeds(command, tiny_log, tmp_path):
+def test_resume_refuses_another_configuration_and_skips_finished_seeds(
+    refused, command, tiny_log, tmp_path
+):
     out = tmp_path / "run"
     run = ["run", "popularity", tiny_log, "--out", out]
     assert command(*run)[0] == 0
@@ -201,7 +193,7 @@ def test_default_folder_gets_a_number(command, tiny_log, tmp_path, monkeypatch):
     assert names == ["ease_log.csv", "ease_log.csv-2"]
 
 
-def test_non_finite_loss_keeps_the_run_and_names_the_part(command, tiny_graph, tmp_path):
+def test_non_finite_loss_keeps_the_run_and_names_the_part(refused, command, tiny_graph, tmp_path):
     out = tmp_path / "run"
     outcome = command(
         "run", "grace", tiny_graph, "--out", out, "--set", "learning_rate=1e30", *SMOKE
@@ -234,7 +226,7 @@ def test_help_and_list_take_less_than_half_a_second(arguments):
     assert min(seconds() for _ in range(3)) < 0.5
 
 
-def test_resume_never_drops_or_mixes_seeds(command, tiny_log, tmp_path):
+def test_resume_never_drops_or_mixes_seeds(refused, command, tiny_log, tmp_path):
     log = shutil.copy(tiny_log, tmp_path / "log.csv")
     out = tmp_path / "run"
     run = ["run", "ease", log, "--out", out]
@@ -251,7 +243,7 @@ def test_resume_never_drops_or_mixes_seeds(command, tiny_log, tmp_path):
     refused(command(*run, "--resume", "--seeds", 3), "seed 0", "other data")
 
 
-def test_a_folder_has_one_writer(command, tiny_graph, tmp_path):
+def test_a_folder_has_one_writer(refused, command, tiny_graph, tmp_path):
     from graphcl.app.folder import RunFolder
 
     with RunFolder(tmp_path / "run").locked():
@@ -262,13 +254,13 @@ def test_a_folder_has_one_writer(command, tiny_graph, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-def test_a_mistake_in_the_model_leaves_no_folder(command, tiny_log, tmp_path):
+def test_a_mistake_in_the_model_leaves_no_folder(refused, command, tiny_log, tmp_path):
     out = tmp_path / "out"
     refused(command("run", "sasrec", tiny_log, "--out", out, "--set", "heads=3"))
     assert not out.exists()
 
 
-def test_one_class_is_nothing_to_classify(command, tiny_graph, tmp_path):
+def test_one_class_is_nothing_to_classify(refused, command, tiny_graph, tmp_path):
     graph = shutil.copytree(tiny_graph, tmp_path / "graph")
     (graph / "labels.csv").write_text("label\n" + "1\n" * 60)
     refused(command("run", "grace", graph, "--out", tmp_path / "out"), "one class")
@@ -279,7 +271,7 @@ def test_one_class_is_nothing_to_classify(command, tiny_graph, tmp_path):
     "arguments",
     [["run", "grace", "cora", "--seeds", "0"], ["report"], ["run", "grace", "cora", "--nonsense"]],
 )
-def test_wrong_usage_is_one_sentence_too(command, arguments):
+def test_wrong_usage_is_one_sentence_too(refused, command, arguments):
     refused(command(*arguments))
 
 
@@ -327,7 +319,7 @@ def test_only_what_goes_on_says_so_when_it_is_stopped(command, monkeypatch, argu
      (["export", "somewhere", "--out"], "--out"), (["export"], "RUN"), (["recommend"], "RUN")],
     ids=lambda value: " ".join(value) if isinstance(value, list) else value,
 )  # fmt: skip
-def test_an_empty_path_is_refused(command, tmp_path, monkeypatch, arguments, named, path):
+def test_an_empty_path_is_refused(refused, command, tmp_path, monkeypatch, arguments, named, path):
     monkeypatch.chdir(tmp_path)
     refused(
         command(*arguments, path),
@@ -365,7 +357,7 @@ def test_plain_output_to_a_closed_pipe_is_as_quiet(command, monkeypatch):
     assert (code, text) == (141, "")
 
 
-def test_a_mistake_in_the_model_keeps_a_folder_that_was_there(command, tiny_log, tmp_path):
+def test_a_mistake_in_the_model_keeps_a_folder_that_was_there(refused, command, tiny_log, tmp_path):
     out = tmp_path / "mine"
     out.mkdir()
     refused(command("run", "sasrec", tiny_log, "--out", out, "--set", "heads=3"))
@@ -373,7 +365,7 @@ def test_a_mistake_in_the_model_keeps_a_folder_that_was_there(command, tiny_log,
     assert not any(out.iterdir())
 
 
-def test_a_damaged_record_keeps_the_log_of_other_seeds(command, tiny_log, tmp_path):
+def test_a_damaged_record_keeps_the_log_of_other_seeds(refused, command, tiny_log, tmp_path):
     out = tmp_path / "run"
     run = ["run", "bpr", tiny_log, "--out", out, "--seeds", 2, *SMOKE]
     assert command(*run)[0] == 0
@@ -431,7 +423,7 @@ def test_the_config_of_a_run_with_columns_starts_another(command, own_table, tmp
     assert given.columns == {"user": "what", "item": "who"}
 
 
-def test_a_study_of_a_table_with_named_columns(command, own_table, tmp_path):
+def test_a_study_of_a_table_with_named_columns(refused, command, own_table, tmp_path):
     out = tmp_path / "study"
     tune = ["tune", "itemknn", own_table, "--task", "next-item", "--trials", 2, "--out", out]
     refused(command(*tune), "neither a user nor an item column")
@@ -471,7 +463,7 @@ def test_every_config_that_a_run_writes_starts_the_same_run(task, tiny_data, tmp
         assert again.settings == specification.settings
 
 
-def test_mistakes_in_naming_columns(command, own_table, tiny_graph, tmp_path):
+def test_mistakes_in_naming_columns(refused, command, own_table, tiny_graph, tmp_path):
     out = ["--out", tmp_path / "run"]
     call = ("run", "sasrec", own_table)
     refused(command(*call, *out), "neither a user nor an item column", "who, what, when")
@@ -496,7 +488,7 @@ def test_one_user_is_enough(command, own_table, tmp_path):
     assert result["protocol"]["users_tested"] == 1
 
 
-def test_nested_settings_from_the_command_line(command, tiny_graph, tmp_path):
+def test_nested_settings_from_the_command_line(refused, command, tiny_graph, tmp_path):
     out = tmp_path / "run"
     code, _, text = command(
         "run", "two-view", tiny_graph, "--set", "epochs=1", "--out", out,

@@ -19,16 +19,6 @@ SMOKE = ["--set", "epochs=2", "--set", "evaluate_every=1"]
 TOO_MANY = 2**31 - 1
 
 
-def refused(outcome, *words):
-    """Exit code 2 and one line that holds all the words."""
-    code, _, text = outcome
-    assert code == 2, text
-    assert text.startswith("error: ")
-    assert text.count("\n") == 1, text
-    for word in words:
-        assert word in text, text
-
-
 def result_of(out):
     return json.loads((out / "result.json").read_text())
 
@@ -152,7 +142,7 @@ def test_a_best_file_of_another_epoch_is_not_loaded(graph_run):
         ({"parts": [1]}, ["parts.0"]),
     ],
 )
-def test_a_damaged_seed_record_names_the_way_on(command, graph_run, values, words):
+def test_a_damaged_seed_record_names_the_way_on(refused, command, graph_run, values, words):
     out, run = graph_run
     before = result_of(out)["metrics"]
     record = out / "checkpoints" / "seed-0" / "result.json"
@@ -163,7 +153,7 @@ def test_a_damaged_seed_record_names_the_way_on(command, graph_run, values, word
     assert result_of(out)["metrics"] == before
 
 
-def test_records_that_disagree_are_named(command, graph_run):
+def test_records_that_disagree_are_named(refused, command, graph_run):
     out, run = graph_run
     record = out / "checkpoints" / "seed-0" / "result.json"
     metrics = json.loads(record.read_text())["metrics"]
@@ -183,7 +173,9 @@ def test_records_that_disagree_are_named(command, graph_run):
         ("weight_decay=.inf", ["'weight_decay'", "at most 1e+30"]),
     ],
 )
-def test_sizes_that_no_machine_holds(command, little_memory, tiny_log, tmp_path, setting, words):
+def test_sizes_that_no_machine_holds(
+    refused, command, little_memory, tiny_log, tmp_path, setting, words
+):
     out = tmp_path / "run"
     refused(command("run", "lightgcn", tiny_log, "--out", out, "--set", setting), *words)
     assert not out.exists()

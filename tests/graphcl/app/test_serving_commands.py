@@ -7,16 +7,6 @@ import json
 import pytest
 
 
-def refused(outcome, *words):
-    """Exit code 2 and one line that holds all the words."""
-    code, _, text = outcome
-    assert code == 2, text
-    assert text.startswith("error: ")
-    assert text.count("\n") == 1, text
-    for word in words:
-        assert word in text, text
-
-
 def rows(outcome):
     code, printed, text = outcome
     assert code == 0, text
@@ -72,7 +62,7 @@ def test_similar_items_and_an_exported_folder(command, finished, tmp_path):
     )
 
 
-def test_the_default_folder_of_an_export(command, finished, tmp_path, monkeypatch):
+def test_the_default_folder_of_an_export(refused, command, finished, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert command("export", finished["raw-features"])[0] == 0
     assert (tmp_path / "exports" / "raw" / "README.md").exists()
@@ -99,11 +89,11 @@ def test_the_default_folder_of_an_export(command, finished, tmp_path, monkeypatc
         (["--user", "user 3", "--dataset", "nowhere.csv"], ["nowhere.csv"]),
     ],
 )
-def test_mistakes_are_one_sentence(command, finished, arguments, words):
+def test_mistakes_are_one_sentence(refused, command, finished, arguments, words):
     refused(command("recommend", finished["bpr"], *arguments), *words)
 
 
-def test_runs_that_cannot_be_used(command, finished, tmp_path):
+def test_runs_that_cannot_be_used(refused, command, finished, tmp_path):
     refused(command("recommend", tmp_path / "no run", "--user", "1"), "no run folder")
     refused(command("recommend", finished["grace"], "--user", "1"), "no users and items")
     refused(command("export", tmp_path / "no run"), "no run folder")
