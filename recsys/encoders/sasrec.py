@@ -125,6 +125,27 @@ class SASRecEncoder(SequenceEncoder):
         real = self._check(items, lengths)
         if items.numel() == 0:
             return self.items.weight.new_zeros(*items.shape, self.dimension)
+        x = self._blocks(items, real, list(self.blocks))
+        if self.norm == "pre":
+            x = self.edge_norm(x)
+        return x * real.unsqueeze(-1).to(x.dtype)
+
+    def last(self, items: Tensor, lengths: Tensor) -> Tensor:
+        """The hidden state (B, d) at the last item of each row; zero for an empty row.
+
+        The last block is worked out at that place only: of the others it needs keys and values.
+        """
+        real = self._check(items, lengths)
+        if items.numel() == 0:
+            return self.items.weight.new_zeros(items.shape[0], self.dimension)
+        *before, final = self.blocks
+        x = final.last(self._blocks(items, real, before), (lengths.long() - 1).clamp(min=0))
+        if self.norm == "pre":
+            x = self.edge_norm(x)
+        return x * (lengths > 0).unsqueeze(-1).to(x.dtype)
+
+    def _blocks(self, items: Tensor, real: Tensor, blocks: list[nn.Module]) -> Tensor:
+        """Embedded items (B, L, d) after some blocks; anything at padding."""
         # With right padding the causal order already hides what follows a row's end. Seen from
         # both sides it must be hidden; the first place stays, or an empty row would be NaN.
         visible = None if self.causal else (real | (torch.arange(real.shape[1]) == 0).to(real))
@@ -132,11 +153,9 @@ class SASRecEncoder(SequenceEncoder):
         if self.norm == "post":
             x = self.edge_norm(x)
         x = self.dropout(x)
-        for block in self.blocks:
+        for block in blocks:
             x = block(x, visible)
-        if self.norm == "pre":
-            x = self.edge_norm(x)
-        return x * real.unsqueeze(-1).to(x.dtype)
+        return x
 
 
 class Block(nn.Module):
@@ -171,16 +190,30 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor, visible: Tensor | None = None) -> Tensor:
         """(B, L, d) -> (B, L, d); without bool `visible` (B, L) position t sees 0 .. t only."""
+        return self._update(x, x, visible)
+
+    def last(self, x: Tensor, places: Tensor) -> Tensor:
+        """The output (B, d) at one place of each row of `x` (B, L, d), which sees 0 .. itself.
+
+        That is `forward` at `places` (B,) int64 where nothing real stands behind them.
+        """
+        rows = torch.arange(x.shape[0], device=x.device)
+        visible = torch.arange(x.shape[1], device=x.device) <= places[:, None]
+        return self._update(x[rows, places].unsqueeze(1), x, visible).squeeze(1)
+
+    def _update(self, x: Tensor, context: Tensor, visible: Tensor | None) -> Tensor:
+        """States `x` (B, Q, d), part of `context` (B, L, d) or all of it, after the block."""
         if self.pre_norm:
-            x = x + self.dropout(self._attend(self.attention_norm(x), visible))
+            x = x + self.dropout(self._attend(x, context, visible))
             return x + self.dropout(self._feed_forward(self.feed_forward_norm(x)))
-        x = self.attention_norm(x + self.dropout(self._attend(x, visible)))
+        x = self.attention_norm(x + self.dropout(self._attend(x, context, visible)))
         return self.feed_forward_norm(x + self.dropout(self._feed_forward(x)))
 
-    def _attend(self, x: Tensor, visible: Tensor | None) -> Tensor:
-        batch, length, dimension = x.shape
-        mixed = self.query_key_value(x).view(batch, length, 3, self.heads, -1)
-        query, key, value = mixed.permute(2, 0, 3, 1, 4)
+    def _attend(self, x: Tensor, context: Tensor, visible: Tensor | None) -> Tensor:
+        query, key, value = (
+            part.unflatten(2, (self.heads, -1)).transpose(1, 2)
+            for part in self._projected(x, context)
+        )
         rate = self.attention_dropout if self.training else 0.0
         attended = functional.scaled_dot_product_attention(
             query,
@@ -190,7 +223,20 @@ class Block(nn.Module):
             dropout_p=rate,
             is_causal=visible is None,
         )
-        return self.output(attended.transpose(1, 2).reshape(batch, length, dimension))
+        return self.output(attended.transpose(1, 2).flatten(2))
+
+    def _projected(self, x: Tensor, context: Tensor) -> tuple[Tensor, ...]:
+        """Queries (B, Q, d) of `x`, keys and values (B, L, d) of `context`."""
+        whole = x is context
+        if self.pre_norm:
+            context = self.attention_norm(context)
+            x = context if whole else self.attention_norm(x)
+        if whole:
+            return self.query_key_value(x).chunk(3, dim=2)
+        layer, width = self.query_key_value, x.shape[2]
+        query = functional.linear(x, layer.weight[:width], layer.bias[:width])
+        both = functional.linear(context, layer.weight[width:], layer.bias[width:])
+        return query, *both.chunk(2, dim=2)
 
     def _feed_forward(self, x: Tensor) -> Tensor:
         return self.contract(self.activation(self.expand(x)))
@@ -212,10 +258,9 @@ class GatedBlock(Block):
         self.feed_forward_gate = nn.Linear(dimension, dimension)
         self.swish = nn.Linear(dimension, feed_forward)
 
-    def forward(self, x: Tensor, visible: Tensor | None = None) -> Tensor:
-        """(B, L, d) -> (B, L, d), as `Block`."""
-        attended = self._attend(self.attention_norm(x), visible)
-        x = x + self.dropout(torch.sigmoid(self.attention_gate(x)) * attended)
+    def _update(self, x: Tensor, context: Tensor, visible: Tensor | None) -> Tensor:
+        gate = torch.sigmoid(self.attention_gate(x))
+        x = x + self.dropout(gate * self._attend(x, context, visible))
         seen = self._feed_forward(self.feed_forward_norm(x))
         return x + self.dropout(torch.sigmoid(self.feed_forward_gate(x)) * seen)
 

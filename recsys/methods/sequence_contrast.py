@@ -11,6 +11,7 @@ from graphcl.config import tunable
 from graphcl.kernels.contrast import contrast, log_add_exp
 from recsys.data.batches import SequenceBatch
 from recsys.data.interactions import Interactions
+from recsys.encoders.by_length import last_by_length
 from recsys.methods.sequential import SequentialRecommender, TransformerConfig
 from recsys.views import Subsequences
 
@@ -81,7 +82,7 @@ class ContrastiveSequential(SequentialRecommender):
     def last_states(self, items: Tensor, lengths: Tensor) -> Tensor:
         """`encoder.last` of every row (B, d); processes that train together divide the rows."""
         share = self.sharing.of(len(items))
-        return share.gathered(self.encoder.last(items[share.rows], lengths[share.rows]))
+        return share.gathered(last_by_length(self.encoder, items[share.rows], lengths[share.rows]))
 
     @torch.no_grad()
     def all_states(self, generator: torch.Generator) -> Tensor:

@@ -1,0 +1,39 @@
+"""States after the last items of many rows, without the padding of the longest."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from recsys.encoders.contract import SequenceEncoder
+
+EDGES = tuple(2**power for power in range(3, 13))
+"""Longest rows of the groups: few, for each writes a gradient of the whole item table."""
+
+
+def last_by_length(encoder: SequenceEncoder, items: Tensor, lengths: Tensor) -> Tensor:
+    """`encoder.last(items, lengths)`, with rows of about equal length encoded together.
+
+    Prefixes are short and the window is long: of 256 prefixes of Amazon Beauty a rectangle of 50
+    is padding to 85 %. On other devices than the CPU it is one pass over the rectangle, since to
+    learn the lengths there would wait for the device.
+
+    Args:
+        encoder: any.
+        items: (B, L) integers, padded on the right.
+        lengths: (B,) integers, at most L.
+
+    Returns:
+        (B, d), in the order of the rows.
+    """
+    if items.device.type != "cpu" or items.shape[1] <= EDGES[0]:
+        return encoder.last(items, lengths)
+    group = torch.bucketize(lengths, torch.tensor(EDGES))
+    order = torch.argsort(group, stable=True)
+    sizes = torch.bincount(group, minlength=len(EDGES) + 1).tolist()
+    parts = []
+    for rows, edge in zip(order.split(sizes), (*EDGES, items.shape[1]), strict=True):
+        if len(rows):
+            parts.append(encoder.last(items[rows, :edge], lengths[rows]))
+    states = torch.cat(parts) if parts else encoder.last(items, lengths)
+    return states[torch.argsort(order)]
