@@ -5,7 +5,7 @@ Kang & McAuley, "Self-Attentive Sequential Recommendation", ICDM 2018 (arXiv 180
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -138,8 +138,9 @@ class SASRecEncoder(SequenceEncoder):
         real = self._check(items, lengths)
         if items.numel() == 0:
             return self.items.weight.new_zeros(items.shape[0], self.dimension)
-        *before, final = self.blocks
-        x = final.last(self._blocks(items, real, before), (lengths.long() - 1).clamp(min=0))
+        x = self._blocks(items, real, list(self.blocks)[:-1])
+        final = cast(Block, self.blocks[-1])
+        x = final.last(x, (lengths.long() - 1).clamp(min=0))
         if self.norm == "pre":
             x = self.edge_norm(x)
         return x * (lengths > 0).unsqueeze(-1).to(x.dtype)
