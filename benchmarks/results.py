@@ -30,6 +30,10 @@ SHOWN = {
     "cold-start": ("recall@20", "warm-recall@20", "cold-recall@20", "cold-ndcg@20"),
 }
 """The metrics of each task that are recorded and shown."""
+ALSO_RECORDED = {
+    "next-item": ("hit@10-keep-seen", "ndcg@10-keep-seen", "hit@10-mask-seen", "ndcg@10-mask-seen")
+}
+"""Further ones that are recorded where a run has them."""
 
 GRAPH_ACCURACY = ROOT / "benchmarks" / "graph_accuracy.md"
 START, END = "<!-- results -->", "<!-- end of results -->"
@@ -85,7 +89,8 @@ def record(run: Path, config: Path, cpu_seconds: float | None = None) -> None:
 def _rounded(metrics: dict[str, Any], task: str) -> dict[str, dict[str, float]]:
     return {
         name: {part: round(metrics[name][part], 5) for part in ("mean", "std")}
-        for name in SHOWN[task]
+        for name in (*SHOWN[task], *ALSO_RECORDED.get(task, ()))
+        if name in metrics
     }
 
 

@@ -35,6 +35,11 @@ MASKS: dict[str, SeenPolicy] = {
     "leave-one-out-keep-seen": "none",
     "global-time": "history_keep_target",
 }
+OTHER_MASK: dict[SeenPolicy, tuple[str, SeenPolicy]] = {
+    "history_keep_target": ("keep-seen", "none"),
+    "none": ("mask-seen", "history_keep_target"),
+}
+"""What the other half of the field does with seen items, and how its metrics are called."""
 SPLITS: dict[str, str] = {
     "leave-one-out": "leave one out: last item test, last but one validation",
     "leave-one-out-keep-seen": "leave one out: last item test, last but one validation",
@@ -131,17 +136,25 @@ class NextItem(RecommenderTask):
         """The metrics of `validate`, and what the users' top 20 are like.
 
         `coverage@20` is the share of items in some list, `popularity@20` the mean popularity
-        percentile of what is listed (0.5 in random lists): a description, not a merit.
+        percentile of what is listed (0.5 in random lists): a description, not a merit. Names that
+        end in `keep-seen` or `mask-seen` are of the same model where seen items are treated the
+        other way, to be laid beside papers that do; training stopped by the protocol's own.
 
         Raises:
             SealedError: the test part was opened before.
         """
-        found = self._evaluate(method, split, split.test.open(), LIST_LENGTH)
+        holdout = split.test.open()
+        found = self._evaluate(method, split, holdout, LIST_LENGTH)
+        ending, mask_seen = OTHER_MASK[split.protocol["mask_seen"]]
+        other = evaluate_users(
+            cast(Recommender, method), holdout, CUTOFFS, mask_seen=mask_seen
+        ).means()
         bias = popularity_percentile(found.recommended, split.train.item_counts().cpu())
         return {
             **found.means(),
             f"coverage@{LIST_LENGTH}": coverage(found.recommended),
             f"popularity@{LIST_LENGTH}": bias,
+            **{f"{name}-{ending}": other[name] for name in ("hit@10", "ndcg@10")},
         }
 
     def snapshot(self, method: Method, split: Split) -> dict[str, np.ndarray]:

@@ -1,5 +1,6 @@
 """Both tasks on small logs with known answers, and on real data where it can be found."""
 
+import math
 import os
 from pathlib import Path
 
@@ -100,8 +101,13 @@ def test_next_item_masks_the_history_but_not_the_target(sequences: Path) -> None
     # User 4: 3 1 masked; 5 is behind 2 and 4.
     assert found["mrr"] == pytest.approx((1 + 1 / 2 + 1 / 3) / 3)
     kept = task.load(str(sequences), "leave-one-out-keep-seen", 0)
-    found = task.test(Fixed(kept.train, scores), kept)
-    assert found["mrr"] == pytest.approx((1 / 4 + 1 / 2 + 1 / 5) / 3)
+    other = task.test(Fixed(kept.train, scores), kept)
+    assert other["mrr"] == pytest.approx((1 / 4 + 1 / 2 + 1 / 5) / 3)
+    # Each says what the other would have found: ranks 1, 2, 3 masked and 4, 2, 5 kept.
+    gains = [(1 + 1 / math.log2(3) + 1 / 2) / 3, sum(1 / math.log2(1 + r) for r in (4, 2, 5)) / 3]
+    assert [found["ndcg@10"], found["ndcg@10-keep-seen"]] == pytest.approx(gains)
+    assert [other["ndcg@10-mask-seen"], other["ndcg@10"]] == pytest.approx(gains)
+    assert found["hit@10-keep-seen"] == other["hit@10-mask-seen"] == 1
     assert masked.protocol["mask_seen"] != kept.protocol["mask_seen"]
     assert masked.protocol["users_tested"] == 3
 
