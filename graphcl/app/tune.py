@@ -1,21 +1,20 @@
 """`graphcl tune`: search a method's settings by the validation split, with Optuna.
 
-A trial trains the method like `graphcl run` does and is worth its best validation value, the
-mean over the seeds. It never sees the test split: the task it is given has no `test`, and the
-split has none either. Bad trials are pruned against the median of the others at the same epoch,
-after a warm-up, because contrastive losses help late.
+A trial (`graphcl.app.trial`) trains the method like `graphcl run` does and is worth its best
+validation value, the mean over the seeds. It never sees the test split: the task it is given has
+no `test`, and the split has none either. Bad trials are pruned against the median of the others
+at the same epoch, after a warm-up, because contrastive losses help late.
 """
 
 from __future__ import annotations
 
 import contextlib
-import math
 import os
 import platform
 import shutil
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +24,7 @@ from rich.console import Console
 
 from graphcl.app.environment import versions
 from graphcl.app.sampler import NumberedSampler
-from graphcl.app.search import SearchRange, label
+from graphcl.app.search import SearchRange
 from graphcl.app.settings import RunSpecification
 from graphcl.app.study import (
     BASELINE,
@@ -46,27 +45,15 @@ from graphcl.app.study_record import (
     read_record,
     write_record,
 )
-from graphcl.app.tracking import Tracking, tracked_run
+from graphcl.app.tracking import Tracking
+from graphcl.app.trial import TrialTraining
 from graphcl.atomic import write_text
-from graphcl.config import configure, dump_yaml
+from graphcl.config import dump_yaml
 from graphcl.errors import (
-    ArgumentError,
     ConfigError,
-    NonFiniteError,
     OutputError,
-    TooLargeError,
 )
-from graphcl.evaluate.contract import Sealed, Split, Task
-from graphcl.memory import memory_errors
-from graphcl.methods.contract import Method
-from graphcl.train.folder import CheckpointFolder
-from graphcl.train.log import RunLog
-from graphcl.train.loop import Trainer
-from graphcl.train.seeds import seed_everything
-from graphcl.train.sinks.contract import Sinks
-
-REASON = "reason"
-"""Why a trial was pruned before it had a value, in its user attributes."""
+from graphcl.evaluate.contract import Split
 
 STARTUP_TRIALS = 10
 """Trials before TPE begins: the start itself, changes to it, and some drawn uniformly."""
@@ -106,21 +93,6 @@ class _Surplus(Exception):
     """This trial's place in the budget is taken by an earlier one."""
 
 
-class ValidationOnly(Task):
-    """A task that can validate and nothing else, and tells of every look it takes."""
-
-    def __init__(self, task: Task, look: Callable[[dict[str, float]], None]) -> None:
-        self._task = task
-        self._look = look
-        self.metric = task.metric  # type: ignore[misc]
-
-    def validate(self, method: Method, split: Split) -> dict[str, float]:
-        """The metrics of the task itself."""
-        metrics = self._task.validate(method, split)
-        self._look(metrics)
-        return metrics
-
-
 class Tuner:
     """One worker on a study.
 
@@ -145,17 +117,17 @@ class Tuner:
         self.space = space
         self.options = options
         self.console = console
-        self.data_root = data_root
-        self.tracking = tracking or Tracking()
-        self._splits: dict[int, Split] = {}
+        self.training = TrialTraining(
+            specification, space, options.warmup, options.folder, tracking or Tracking(), data_root
+        )
         self._running: int | None = None
-        first = self._split(specification.seeds[0])
+        first = self.training.split(specification.seeds[0])
         if first.validation is None:
             raise ConfigError(
                 f"the protocol '{specification.protocol}' has no validation part to choose by; "
                 f"give another --protocol of: {', '.join(specification.task.protocols)}"
             )
-        self._check_that_all_validate()
+        self.training.check_that_all_validate()
         # Settings that cannot be are found here, before there is anything to leave behind.
         specification.method_class(specification.settings, first.train)
         record = StudyRecord(
@@ -173,7 +145,9 @@ class Tuner:
         with storage_errors(options.storage):
             self.study = open_study(
                 self.storage, options.study, self._described(first),
-                sampler=NumberedSampler(options.sampler_seed, STARTUP_TRIALS, self._start()),
+                sampler=NumberedSampler(
+                    options.sampler_seed, STARTUP_TRIALS, self.training.start()
+                ),
                 pruner=optuna.pruners.MedianPruner(
                     n_startup_trials=UNPRUNED_TRIALS, n_warmup_steps=options.warmup
                 ),
@@ -227,7 +201,7 @@ class Tuner:
             return None
         trial = max(done, key=lambda one: (one.value, -one.number))
         assert trial.value is not None
-        return Best(trial.number, trial.value, self._settings(trial.params))
+        return Best(trial.number, trial.value, self.training.stored(trial.params))
 
     def write_best(self) -> Path | None:
         """Write `best.yaml`, which `graphcl run --config` takes; None while there is no best."""
@@ -274,7 +248,7 @@ class Tuner:
             raise _Surplus
         began = time.perf_counter()
         try:
-            value = self._value(trial)
+            value = self.training.value(trial)
         except optuna.TrialPruned as pruned:
             self._say(f"trial {trial.number}: {pruned} after {time.perf_counter() - began:.0f} s")
             raise
@@ -289,98 +263,6 @@ class Tuner:
         self._say(f"trial {trial.number}: validation {metric} {value:.4f} after {seconds:.0f} s")
         return value
 
-    def _value(self, trial: optuna.Trial) -> float:
-        """Train every seed; the mean of their best validation values."""
-        suggested = {name: each.suggest(trial) for name, each in self.space.items()}
-        total = 0.0
-        try:
-            settings = self._configured(suggested)
-            with memory_errors():
-                for position, seed in enumerate(self.specification.seeds):
-                    total += self._train(trial, settings, seed, position, total)
-        except NonFiniteError as error:
-            # A result of these settings like any other, so it is not tried again.
-            trial.set_user_attr(REASON, str(error))
-            raise optuna.TrialPruned("diverged") from None
-        except (ConfigError, ArgumentError, TooLargeError) as error:
-            trial.set_user_attr(REASON, str(error))
-            raise optuna.TrialPruned(f"not possible ({error})") from None
-        value = total / len(self.specification.seeds)
-        if not math.isfinite(value):
-            trial.set_user_attr(REASON, f"its validation value is {value}")
-            raise optuna.TrialPruned(f"not possible (its validation value is {value})")
-        return value
-
-    def _train(
-        self, trial: optuna.Trial, settings: Any, seed: int, position: int, before: float
-    ) -> float:
-        split = self._split(seed)
-        metric = self.specification.task.metric
-        generator = seed_everything(seed)
-        method_class, task = self.specification.method_class, self.specification.task
-        method: Method = method_class(settings, task.training_data(method_class, split))
-        folder = self._folder(trial.number) / f"seed-{seed}"
-        tracked = tracked_run(
-            replace(self.specification, settings=settings), split, seed, self.options.folder,
-            trial=trial.number,
-        )  # fmt: skip
-        pruned: optuna.TrialPruned | None = None
-        best = float("-inf")
-        with Sinks(RunLog(folder / "log.jsonl"), *self.tracking.seed(tracked)) as log:
-            if not method.trainable:
-                method.eval()
-                metrics = self.specification.task.validate(method, split)
-                log.write({"seed": seed, "epoch": 0, "validation": metrics, "best": True})
-                return metrics[metric]
-
-            def look(metrics: dict[str, float]) -> None:
-                nonlocal best
-                epoch, best = trainer.progress.epoch, max(best, metrics[metric])
-                # What the trial would be worth if it ended now: later seeds count like this one.
-                value = (before + best) / (position + 1)
-                trial.report(value, position * self._longest() + epoch)
-                at_the_end = epoch == settings.epochs and seed == self.specification.seeds[-1]
-                if self.options.warmup <= epoch and not at_the_end and trial.should_prune():
-                    raise optuna.TrialPruned(f"pruned at {metric} {value:.4f}, epoch {epoch}")
-
-            trainer = Trainer(
-                method, ValidationOnly(self.specification.task, look), split,
-                seed=seed, generator=generator, folder=CheckpointFolder(folder), log=log,
-                fingerprint="", checkpoint_seconds=float("inf"),
-            )  # fmt: skip
-            try:
-                trainer.fit()
-            except optuna.TrialPruned as found:
-                # To whom it is logged, the trial ended well.
-                pruned = found
-                epoch = trainer.progress.epoch
-                log.write({"seed": seed, "epoch": epoch, "stopped": "pruned"})
-        if pruned:
-            raise pruned
-        return best
-
-    def _check_that_all_validate(self) -> None:
-        if not self.specification.method_class.trainable:
-            return
-        for name in ("evaluate_every", "epochs"):
-            searched = self.space.get(name)
-            least = searched.least if searched else getattr(self.specification.settings, name)
-            if least < 1:
-                raise ConfigError(
-                    f"tuning looks at the validation split: {name} must be at least 1 in every "
-                    f"trial (got {least:g})"
-                )
-
-    def _longest(self) -> int:
-        """The most epochs a seed may take, so that the steps of two trials mean the same."""
-        searched = self.space.get("epochs")
-        if searched is None:
-            return int(self.specification.settings.epochs)
-        return int(max(searched.choices) if searched.choices else searched.high or 0)
-
-    def _folder(self, number: int) -> Path:
-        return self.options.folder / "trials" / str(number)
-
     def _clear_trial(self) -> None:
         """Remove what this trial, and the dead ones, left of weights and logs."""
         states = {trial.number: trial.state for trial in self.study.get_trials(deepcopy=False)}
@@ -390,35 +272,10 @@ class Tuner:
         with contextlib.suppress(OSError):
             (self.options.folder / "trials").rmdir()
 
-    def _split(self, seed: int) -> Split:
-        if seed not in self._splits:
-            split = self.specification.load(seed, self.data_root)
-            self._splits[seed] = replace(split, test=_NoTest())
-        return self._splits[seed]
-
-    def _settings(self, parameters: Mapping[str, Any]) -> Any:
-        """The configuration of a trial that a study stored."""
-        chosen = {}
-        for name, value in parameters.items():
-            choices = self.space[name].choices
-            named = {label(choice): choice for choice in choices or ()}
-            chosen[name] = named.get(value, value)
-        return self._configured(chosen)
-
-    def _configured(self, chosen: Mapping[str, Any]) -> Any:
-        base = self.specification.settings.model_dump()
-        return configure(self.specification.method_class.Config, {**base, **chosen})
-
-    def _start(self) -> dict[str, Any]:
-        """The settings that the search starts from, or the nearest ones that its limits allow, as
-        a study writes them."""
-        base = self.specification.settings.model_dump()
-        return {name: label(each.nearest(base[name])) for name, each in self.space.items()}
-
     def _queue_baseline(self) -> None:
         if not self.study.get_trials(deepcopy=False):
             self.study.enqueue_trial(
-                self._start(), user_attrs={BASELINE: True}, skip_if_exists=True
+                self.training.start(), user_attrs={BASELINE: True}, skip_if_exists=True
             )
 
     def _described(self, split: Split) -> dict[str, Any]:
@@ -459,7 +316,7 @@ class Tuner:
                 "sampler": f"TPE after {STARTUP_TRIALS} trials near the start, "
                 f"seed {options.sampler_seed}",
                 "pruner": f"median, after {options.warmup} epochs",
-                "dataset_hash": self._split(specification.seeds[0]).dataset["hash"],
+                "dataset_hash": self.training.split(specification.seeds[0]).dataset["hash"],
                 "versions": {**versions(), "optuna": optuna.__version__},
             },
         }
@@ -472,18 +329,6 @@ class Tuner:
 
     def _say(self, text: str) -> None:
         self.console.print(text, highlight=False, markup=False)
-
-
-class _NoTest(Sealed):
-    """In the place of the test split while tuning."""
-
-    def __init__(self) -> None:
-        super().__init__(None)
-        self._opened = True  # so that open() refuses, as after a test
-
-    def opened(self) -> Any:
-        """Refused like `open`."""
-        return self.open()
 
 
 def _counts(trials: list[FrozenTrial]) -> dict[str, int]:
