@@ -82,11 +82,11 @@ class RandomEncoder(Method):
         """The encoder on raw features and edges; None on a heterogeneous graph."""
         if isinstance(self.data, HeteroData):
             return None
-        return portable_gcn(self.encoder, self.data, scale=True)
+        return portable_gcn(self.encoder, self.data, scaling="sum")
 
     def _inputs(self, data: Any) -> tuple[Tensor | SparseMatrix, Tensor | SparseMatrix]:
         if not isinstance(data, HeteroData):
-            return prepare_features(data.x, scale=True), data.edge_index
+            return prepare_features(data.x, "sum"), data.edge_index
         neighbours = [self.config.neighbours] * len(data.meta_paths)
-        graph = meta_path_graph(data, neighbours, normalise_features=True)
+        graph = meta_path_graph(data, neighbours, feature_scaling="sum")
         return graph.features[graph.target], graph.mean_matrix()

@@ -35,6 +35,7 @@ from graphcl.config import Count, tunable
 from graphcl.encoders import GCN, MovingAverage, ProjectionHead
 from graphcl.losses import Bootstrap
 from graphcl.methods.contract import MethodConfig
+from graphcl.methods.features import FeatureScaling
 from graphcl.methods.graph_method import GraphMethod, View
 
 
@@ -56,8 +57,8 @@ class BGRLConfig(MethodConfig):
     drop_edges_2: float = tunable(0.1, low=0.0, high=0.8, ge=0, le=1)
     mask_features_1: float = tunable(0.1, low=0.0, high=0.8, ge=0, le=1)
     mask_features_2: float = tunable(0.2, low=0.0, high=0.8, ge=0, le=1)
-    normalise_features: bool = True
-    """Scale every node's (non-negative) features to sum 1, as the authors' code does."""
+    feature_scaling: FeatureScaling = "sum"
+    """`sum`, every node's (non-negative) features divided by their sum, is the authors'."""
 
 
 class BGRL(GraphMethod):

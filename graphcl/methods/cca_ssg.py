@@ -33,6 +33,7 @@ from graphcl.encoders import GCN, gcn_matrix
 from graphcl.kernels.sparse_matrix import SparseMatrix
 from graphcl.losses import CCASSG
 from graphcl.methods.contract import PortableEncoder
+from graphcl.methods.features import FeatureScaling
 from graphcl.methods.graph_method import BatchedConfig, TwoViewMethod, View
 from graphcl.methods.portable import portable_gcn
 
@@ -49,8 +50,8 @@ class CCASSGConfig(BatchedConfig):
     """lambda of equation 4, twice that of the authors' code."""
     drop_edges: float = tunable(0.4, low=0.0, high=0.8, ge=0, le=1)
     mask_features: float = tunable(0.1, low=0.0, high=0.8, ge=0, le=1)
-    normalise_features: bool = True
-    """Scale every node's (non-negative) features to sum 1, as Planetoid's graphs come in DGL."""
+    feature_scaling: FeatureScaling = "sum"
+    """`sum`: every node's (non-negative) features sum to 1, as Planetoid's graphs come in DGL."""
 
 
 class CCASSGMethod(TwoViewMethod):
@@ -93,7 +94,7 @@ class CCASSGMethod(TwoViewMethod):
         """The encoder on raw features and edges; an MLP takes no notice of the edges."""
         config = self.config
         return portable_gcn(
-            self.encoder, self.data, scale=config.normalise_features, edges=config.encoder == "gcn"
+            self.encoder, self.data, scaling=config.feature_scaling, edges=config.encoder == "gcn"
         )
 
     def propagation(

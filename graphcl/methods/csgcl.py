@@ -88,7 +88,7 @@ class CSGCL(TwoViewMethod):
         )  # fmt: skip
         self.strength = community_strength(data.edge_index, labels)[labels]
         self.inside = labels[data.edge_index[0]] == labels[data.edge_index[1]]
-        dense = scale_features(data.x) if config.normalise_features else data.x
+        dense = scale_features(data.x, config.feature_scaling)
         # The probabilities stay the same for the whole training; only the draws change.
         self.communal_views = [
             CommunalView(

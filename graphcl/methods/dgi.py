@@ -30,6 +30,7 @@ from graphcl.config import Count, tunable
 from graphcl.encoders import GCN
 from graphcl.losses import JSD
 from graphcl.methods.contract import MethodConfig
+from graphcl.methods.features import FeatureScaling
 from graphcl.methods.graph_method import GraphMethod
 from graphcl.methods.infomax import (
     SummaryDiscriminator,
@@ -45,8 +46,8 @@ class DGIConfig(MethodConfig):
     epochs: int = tunable(300, low=50, high=2000, log=True, ge=0)
     evaluate_every: Count = 20
     dimension: int = tunable(512, choices=[128, 256, 512], gt=0)
-    normalise_features: bool = True
-    """Scale every node's (non-negative) features to sum 1, as the authors' code does."""
+    feature_scaling: FeatureScaling = "sum"
+    """`sum`, every node's (non-negative) features divided by their sum, is the authors'."""
 
 
 class DGI(GraphMethod):

@@ -31,6 +31,7 @@ from graphcl.encoders import GCN
 from graphcl.kernels.spmm import spmm
 from graphcl.losses import JSD
 from graphcl.methods.contract import MethodConfig, PortableEncoder
+from graphcl.methods.features import FeatureScaling
 from graphcl.methods.graph_method import GraphMethod
 from graphcl.methods.infomax import encode_with_corruption, shuffled_rows
 from graphcl.methods.portable import portable_gcn
@@ -46,8 +47,8 @@ class GGDConfig(MethodConfig):
     mask_features: float = tunable(0.2, low=0.0, high=0.8, ge=0, le=1)
     smoothing: int = tunable(5, low=0, high=20, ge=0)
     """n, steps over which the output is smoothed for the embeddings; 0 takes the output alone."""
-    normalise_features: bool = True
-    """Scale every node's (non-negative) features to sum 1, as the authors' code does."""
+    feature_scaling: FeatureScaling = "sum"
+    """`sum`, every node's (non-negative) features divided by their sum, is the authors'."""
 
 
 class GGD(GraphMethod):
@@ -92,5 +93,5 @@ class GGD(GraphMethod):
         """The encoder and the smoothing, on raw features and edges."""
         config = self.config
         return portable_gcn(
-            self.encoder, self.data, scale=config.normalise_features, smoothing=config.smoothing
+            self.encoder, self.data, scaling=config.feature_scaling, smoothing=config.smoothing
         )

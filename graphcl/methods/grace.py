@@ -31,6 +31,7 @@ from torch import Tensor
 from graphcl.config import Count, tunable
 from graphcl.encoders import GCN, ProjectionHead
 from graphcl.losses import InfoNCE
+from graphcl.methods.features import FeatureScaling
 from graphcl.methods.graph_method import BatchedConfig, TwoViewMethod, View
 
 
@@ -50,8 +51,8 @@ class GRACEConfig(BatchedConfig):
     mask_features_1: float = tunable(0.3, low=0.0, high=0.8, ge=0, le=1)
     mask_features_2: float = tunable(0.4, low=0.0, high=0.8, ge=0, le=1)
     temperature: float = tunable(0.4, low=0.1, high=1.0, ge=1e-3, le=10)
-    normalise_features: bool = True
-    """Scale every node's (non-negative) features to sum 1, as the authors' code does."""
+    feature_scaling: FeatureScaling = "sum"
+    """`sum`, every node's (non-negative) features divided by their sum, is the authors'."""
 
     @property
     def widths(self) -> list[int]:

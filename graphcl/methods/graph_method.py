@@ -40,7 +40,7 @@ class View:
 class GraphMethod(Method):
     """Prepares the features once; embeddings are those of `self.encoder` on the whole graph.
 
-    A subclass has `normalise_features` in its Config and sets `self.encoder`.
+    A subclass has `feature_scaling` in its Config and sets `self.encoder`.
 
     Raises:
         DataError: the graph has no nodes.
@@ -53,7 +53,7 @@ class GraphMethod(Method):
         super().__init__(config, data)
         if data.num_nodes == 0:
             raise DataError("the graph has no nodes, so there is nothing to learn from")
-        self.features = prepare_features(data.x, scale=config.normalise_features)
+        self.features = prepare_features(data.x, config.feature_scaling)
         # Data sets are undirected; a graph of one's own need not be.
         self.undirected = bool(is_undirected(data.edge_index, num_nodes=data.num_nodes))
         self._matrix: SparseMatrix | None = None
@@ -68,13 +68,13 @@ class GraphMethod(Method):
         """The encoder on raw features and edges, where it is a GCN."""
         if not isinstance(self.encoder, GCN):
             return None
-        return portable_gcn(self.encoder, self.data, scale=self.config.normalise_features)
+        return portable_gcn(self.encoder, self.data, scaling=self.config.feature_scaling)
 
     def features_of(self, data: Any) -> Tensor | SparseMatrix:
         """The features of `data` as the encoder takes them."""
         if data.x is self.data.x:
             return self.features
-        return prepare_features(data.x, scale=self.config.normalise_features)
+        return prepare_features(data.x, self.config.feature_scaling)
 
     def matrix_of(self, data: Any) -> SparseMatrix:
         """The propagation matrix of the un-augmented graph; that of the training data is kept."""

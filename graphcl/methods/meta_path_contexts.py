@@ -29,6 +29,7 @@ from graphcl.kernels.sparse_matrix import SparseMatrix
 from graphcl.kernels.spmm import spmm
 from graphcl.losses.unit_rows import unit_rows
 from graphcl.methods.contract import Method, MethodConfig
+from graphcl.methods.features import FeatureScaling
 from graphcl.methods.meta_path_graph import MetaPathGraph, meta_path_graph
 from graphcl.views.draws import uniform
 
@@ -54,8 +55,8 @@ class MetaPathConfig(MethodConfig):
     masks: Literal["fresh", "fixed"] = "fresh"
     """"fixed" draws the masks once, before training, by the seed of the run, and keeps the masked
     copies in the embedding, as the authors' code does."""
-    normalise_features: bool = True
-    """Scale every node's (non-negative) features to sum 1, as the authors' code does."""
+    feature_scaling: FeatureScaling = "sum"
+    """`sum`, every node's (non-negative) features divided by their sum, is the authors'."""
 
 
 @dataclass(frozen=True)
@@ -133,7 +134,7 @@ class MetaPathMethod(Method):
 
     def _read(self, data: Any) -> MetaPathGraph:
         neighbours = _for_each("neighbours", self.config.neighbours, list(data.meta_paths))
-        return meta_path_graph(data, neighbours, normalise_features=self.config.normalise_features)
+        return meta_path_graph(data, neighbours, feature_scaling=self.config.feature_scaling)
 
     def _project(
         self, graph: MetaPathGraph, generator: torch.Generator | None

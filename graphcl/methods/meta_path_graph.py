@@ -14,7 +14,7 @@ from graphcl.errors import DataError
 from graphcl.kernels.meta_paths import path_sim_neighbours
 from graphcl.kernels.sparse_matrix import SparseMatrix
 from graphcl.kernels.spmm import spmm
-from graphcl.methods.features import prepare_features
+from graphcl.methods.features import FeatureScaling, prepare_features
 
 
 @dataclass(frozen=True)
@@ -73,14 +73,14 @@ class MetaPathGraph:
 
 
 def meta_path_graph(
-    data: Any, neighbours: Sequence[int], *, normalise_features: bool
+    data: Any, neighbours: Sequence[int], *, feature_scaling: FeatureScaling
 ) -> MetaPathGraph:
     """Features, neighbours and contexts of `data`, the `HeteroData` that the task gives.
 
     Args:
         data: with `target`, `meta_paths` and relations.
         neighbours: how many of the most similar nodes stay, for each meta-path.
-        normalise_features: divide rows of non-negative features by their sum.
+        feature_scaling: what the rows of the features are divided by.
     """
     # A choice among equally similar neighbours belongs to the graph, not to a run.
     generator = torch.Generator().manual_seed(0)
@@ -89,17 +89,17 @@ def meta_path_graph(
         for (name, kinds), count in zip(data.meta_paths.items(), neighbours, strict=True)
     )
     features = {
-        kind: node_features(data, kind, normalise=normalise_features)
+        kind: node_features(data, kind, feature_scaling)
         for kind in dict.fromkeys([data.target, *itertools.chain(*data.meta_paths.values())])
     }
     return MetaPathGraph(data.target, features, paths)
 
 
-def node_features(data: Any, kind: str, *, normalise: bool) -> Tensor | SparseMatrix:
+def node_features(data: Any, kind: str, scaling: FeatureScaling) -> Tensor | SparseMatrix:
     """Features (N, F) of the nodes of one type; a type without is one-hot."""
     x = data[kind].get("x")
     if x is not None:
-        return prepare_features(x, scale=normalise)
+        return prepare_features(x, scaling)
     count = int(data[kind].num_nodes)
     return SparseMatrix.from_edge_index(torch.arange(count).expand(2, count), shape=count)
 

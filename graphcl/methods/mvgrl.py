@@ -35,6 +35,7 @@ from graphcl.encoders import GCN
 from graphcl.kernels.sparse_matrix import SparseMatrix
 from graphcl.losses import JSD
 from graphcl.methods.contract import MethodConfig
+from graphcl.methods.features import FeatureScaling
 from graphcl.methods.graph_method import GraphMethod
 from graphcl.methods.infomax import (
     SummaryDiscriminator,
@@ -58,8 +59,8 @@ class MVGRLConfig(MethodConfig):
     """Of the heat kernel."""
     top_k: int = tunable(64, low=16, high=256, gt=0)
     """Entries of the diffusion that every node keeps."""
-    normalise_features: bool = True
-    """Scale every node's (non-negative) features to sum 1, as the authors' code does."""
+    feature_scaling: FeatureScaling = "sum"
+    """`sum`, every node's (non-negative) features divided by their sum, is the authors'."""
 
 
 class MVGRL(GraphMethod):

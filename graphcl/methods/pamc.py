@@ -46,6 +46,7 @@ from graphcl.kernels.reachability import reachability
 from graphcl.kernels.sparse_matrix import SparseMatrix
 from graphcl.losses import BlockContrast
 from graphcl.methods.contract import MethodConfig
+from graphcl.methods.features import FeatureScaling
 from graphcl.methods.graph_method import GraphMethod
 
 RESTARTS = 20
@@ -74,8 +75,8 @@ class PamCConfig(MethodConfig):
     pretrain_epochs: Count = 30
     """Of the auto-encoder; 0 starts from random weights."""
     pretrain_batch: int = Field(256, ge=1)
-    normalise_features: bool = False
-    """Scale every node's (non-negative) features to sum 1."""
+    feature_scaling: FeatureScaling = "none"
+    """See `graphcl.methods.features.scale_features`."""
 
 
 class PamC(GraphMethod):

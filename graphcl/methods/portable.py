@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from graphcl.encoders import GCN
 from graphcl.methods.contract import PortableEncoder
+from graphcl.methods.features import FeatureScaling, scale_features
 
 
 class PortableGCN(nn.Module):
@@ -20,26 +21,24 @@ class PortableGCN(nn.Module):
 
     Args:
         encoder: the trained encoder; its parameters are shared, not copied.
-        scale: whether every node's features are divided by their sum, as
-            `graphcl.methods.features.scale_features` does.
+        scaling: what every node's features are divided by, as for
+            `graphcl.methods.features.scale_features`.
         edges: whether edges are used at all; without them the encoder is an MLP.
         smoothing: the embedding H becomes H + A_hat^n H for n steps above 0, as in GGD.
     """
 
     def __init__(
-        self, encoder: GCN, *, scale: bool, edges: bool = True, smoothing: int = 0
+        self, encoder: GCN, *, scaling: FeatureScaling, edges: bool = True, smoothing: int = 0
     ) -> None:
         super().__init__()
         self.encoder = encoder
-        self.scale = scale
+        self.scaling: FeatureScaling = scaling
         self.edges = edges
         self.smoothing = smoothing
 
     def forward(self, x: Tensor, edge_index: Tensor) -> Tensor:
         """(N, F) floating and (2, E) integers, both directions of every edge -> (N, d)."""
-        if self.scale:
-            negative = (x < 0).any()
-            x = torch.where(negative, x, x / x.sum(dim=1, keepdim=True).clamp(min=1))
+        x = scale_features(x, self.scaling)
         graph = _Propagation(x, edge_index if self.edges else edge_index[:, :0])
         hidden = x
         for layer, (weight, activation) in enumerate(
@@ -82,7 +81,7 @@ class _Propagation:
 
 
 def portable_gcn(
-    encoder: GCN, data: Any, *, scale: bool, edges: bool = True, smoothing: int = 0
+    encoder: GCN, data: Any, *, scaling: FeatureScaling, edges: bool = True, smoothing: int = 0
 ) -> PortableEncoder:
     """`PortableGCN` of a method's encoder for graphs with features like those of `data`."""
     # Made up: `torch.export` stores its example, and the data may not be passed on.
@@ -91,7 +90,7 @@ def portable_gcn(
         "edge_index": data.edge_index.new_tensor([[0, 1], [1, 0]]),
     }
     return PortableEncoder(
-        PortableGCN(encoder, scale=scale, edges=edges, smoothing=smoothing),
+        PortableGCN(encoder, scaling=scaling, edges=edges, smoothing=smoothing),
         example,
         {"x": {0: ("nodes", None)}, "edge_index": {1: ("edges", None)}},
         f"x float32 (nodes, {data.x.shape[1]}), the features as the data set has them, and "

@@ -13,7 +13,9 @@ Cost per epoch: O(E d + N d F), F the non-zero features of a node: 200 epochs ta
 on Cora.
 
 Deviations from the authors' code: 64 hidden units instead of 16; the model of the best
-validation accuracy, looked at every 5 epochs, instead of a stop on the validation loss.
+validation accuracy, looked at every 5 epochs, instead of a stop on the validation loss; features
+of length 1 instead of sum 1, which lets one rate and one decay serve graphs with 18 words a node
+(Cora) and with hundreds (Amazon's, where sum 1 costs 13 points and more in 200 epochs).
 """
 
 from __future__ import annotations
@@ -28,6 +30,7 @@ from graphcl.config import Count, tunable
 from graphcl.encoders import GCN
 from graphcl.errors import DataError
 from graphcl.methods.contract import MethodConfig
+from graphcl.methods.features import FeatureScaling
 from graphcl.methods.graph_method import GraphMethod
 
 
@@ -41,8 +44,8 @@ class SupervisedGCNConfig(MethodConfig):
     evaluate_every: Count = 5
     hidden: int = tunable(64, choices=[16, 32, 64, 128], gt=0)
     dropout: float = tunable(0.5, low=0.0, high=0.8, ge=0, lt=1)
-    normalise_features: bool = True
-    """Scale every node's (non-negative) features to sum 1."""
+    feature_scaling: FeatureScaling = "norm"
+    """See `graphcl.methods.features.scale_features`."""
 
 
 class SupervisedGCN(GraphMethod):

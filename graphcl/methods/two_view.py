@@ -43,7 +43,7 @@ from graphcl.losses import LOSSES, MetaNodeInfoNCE
 from graphcl.losses.examples import several_views, two_views
 from graphcl.losses.unit_rows import unit_rows
 from graphcl.methods.components import Spelled, build, spelled_out
-from graphcl.methods.features import prepare_features, scale_features
+from graphcl.methods.features import FeatureScaling, prepare_features, scale_features
 from graphcl.methods.graph_method import BatchedConfig, TwoViewMethod, View, of_batch
 from graphcl.views import VIEWS, AddCommunities, LowRankView
 
@@ -70,8 +70,8 @@ class TwoViewConfig(BatchedConfig):
     loss: Spelled = Field({"InfoNCE": {"temperature": 0.4, "intra_view": True}})
     clusters: int = Field(100, ge=1)
     """Groups of nodes, for the loss MetaNodeInfoNCE."""
-    normalise_features: bool = True
-    """Scale every node's (non-negative) features to sum 1 before the views."""
+    feature_scaling: FeatureScaling = "sum"
+    """Of every node's features, before the views; see `graphcl.methods.features.scale_features`."""
 
     @field_validator("view_1", "view_2")
     @classmethod
@@ -110,7 +110,7 @@ class TwoView(TwoViewMethod):
             for view in self.views
         )
         self._both_directions = first, second
-        self.scaled = scale_features(data.x) if config.normalise_features else data.x
+        self.scaled = scale_features(data.x, config.feature_scaling)
         start = Data(x=self.scaled, edge_index=data.edge_index, num_nodes=data.num_nodes)
         communities = detection(self.views)
         self.start = start = start if communities is None else communities(start)
@@ -189,7 +189,7 @@ class TwoView(TwoViewMethod):
             view = part(view)
         same = view.edge_index is self.starts[number].edge_index
         return View(
-            self.features if view.x is self.scaled else prepare_features(view.x, scale=False),
+            self.features if view.x is self.scaled else prepare_features(view.x, "none"),
             self.start_matrices[number]
             if same
             else self._matrix_of_view(view, self._both_directions[number]),

@@ -115,7 +115,7 @@ def test_clusters_of_equal_rows_have_one_concentration() -> None:
 
 def test_contexts_are_means_over_paths(data: Any) -> None:
     data.meta_paths = {"papsp": ("paper", "author", "paper", "subject", "paper")}
-    (path,) = meta_path_graph(data, [7], normalise_features=False).paths
+    (path,) = meta_path_graph(data, [7], feature_scaling="none").paths
     author = relation_matrix(data, "paper", "author").to_dense()
     subject = relation_matrix(data, "paper", "subject").to_dense()
     assert [context.kind for context in path.contexts] == ["author", "paper", "subject"]
@@ -135,7 +135,7 @@ def test_relations_are_found_either_way_round(data: Any) -> None:
 
 
 def test_a_node_without_neighbours_keeps_itself(data: Any) -> None:
-    graph = meta_path_graph(data, [5, 5], normalise_features=False)
+    graph = meta_path_graph(data, [5, 5], feature_scaling="none")
     pap = graph.paths[0].matrix.to_dense()
     assert pap[-1, -1] == 1
     assert pap[-1, :-1].sum() == 0

@@ -1,0 +1,51 @@
+"""Scaling of node features, and the same in an exported encoder."""
+
+import pytest
+import torch
+from torch_geometric.data import Data
+
+from graphcl.kernels.sparse_matrix import SparseMatrix
+from graphcl.methods.features import prepare_features, scale_features
+from graphcl.methods.supervised_gcn import SupervisedGCN, SupervisedGCNConfig
+
+COUNTS = torch.tensor([[3.0, 1.0, 0.0], [0.0, 0.0, 0.0], [0.25, 0.0, 0.25]])
+SIGNED = torch.tensor([[3.0, -4.0], [0.0, 0.0]])
+
+
+def test_sum_divides_counts_only_and_leaves_small_rows() -> None:
+    expected = torch.tensor([[0.75, 0.25, 0.0], [0.0, 0.0, 0.0], [0.25, 0.0, 0.25]])
+    assert torch.equal(scale_features(COUNTS, "sum"), expected)
+    assert torch.equal(scale_features(SIGNED, "sum"), SIGNED)
+
+
+def test_norm_has_length_one_and_keeps_signs_and_zeros() -> None:
+    assert torch.equal(scale_features(SIGNED, "norm"), torch.tensor([[0.6, -0.8], [0.0, 0.0]]))
+    lengths = scale_features(COUNTS, "norm").norm(dim=1)
+    torch.testing.assert_close(lengths, torch.tensor([1.0, 0.0, 1.0]))
+
+
+def test_none_is_the_data() -> None:
+    assert scale_features(COUNTS, "none") is COUNTS
+
+
+@pytest.mark.parametrize("scaling", ["sum", "norm", "none"])
+def test_sparse_where_few_are_non_zero(scaling: str) -> None:
+    words = torch.zeros(4, 40)
+    words[0, 3], words[1, 5], words[1, 6] = 2.0, 1.0, 4.0
+    prepared = prepare_features(words, scaling)
+    assert isinstance(prepared, SparseMatrix)
+    torch.testing.assert_close(prepared.to_dense(), scale_features(words, scaling))
+    assert isinstance(prepare_features(words + 1, scaling), torch.Tensor)
+
+
+@pytest.mark.parametrize("scaling", ["sum", "norm", "none"])
+def test_portable_encoder_scales_alike(scaling: str) -> None:
+    generator = torch.Generator().manual_seed(0)
+    edges = torch.tensor([[0, 1, 1, 2, 2, 3], [1, 0, 2, 1, 3, 2]])
+    x = torch.randint(0, 5, (4, 6), generator=generator).float()
+    data = Data(x=x, edge_index=edges, y=torch.tensor([0, 1, 0, 1]))
+    torch.manual_seed(0)
+    method = SupervisedGCN(SupervisedGCNConfig(feature_scaling=scaling), data).eval()
+    portable = method.portable_encoder()
+    assert portable is not None
+    torch.testing.assert_close(portable.module(x, edges), method.embed(data))
