@@ -3,16 +3,18 @@
     python benchmarks/results.py record RUN CONFIG    # a run's result.json -> a config's `results:`
     python benchmarks/results.py table [--write]      # all `results:` -> table (into README.md)
     python benchmarks/results.py graph [--write]      # those of graphs -> graph_accuracy.md
+    python benchmarks/results.py sequential [--write] # those of sequences -> sequential.md
 
-A number in the README or in `benchmarks/graph_accuracy.md` thus comes from a committed config, with
-protocol and seeds beside it; `tests/test_readme.py` fails when they drift apart. `--cpu-seconds`
-records beside a result what the whole run took, by `time`, its tests and baselines included.
+A number in these files thus comes from a committed config, with protocol and seeds beside it;
+`tests/test_readme.py` fails when they drift apart. `--cpu-seconds` records beside a result what the
+whole run took, by `time`, its tests and baselines included.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import statistics
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -35,6 +37,10 @@ ALSO_RECORDED = {
 }
 """Further ones that are recorded where a run has them."""
 
+PER_SEED = {"next-item": ("hit@10", "ndcg@10", *ALSO_RECORDED["next-item"])}
+"""Those whose values are recorded seed by seed, for gains over a backbone of the same seeds."""
+
+SEQUENTIAL = ROOT / "benchmarks" / "sequential.md"
 GRAPH_ACCURACY = ROOT / "benchmarks" / "graph_accuracy.md"
 START, END = "<!-- results -->", "<!-- end of results -->"
 
@@ -74,6 +80,7 @@ def record(run: Path, config: Path, cpu_seconds: float | None = None) -> None:
             name: _rounded(baseline["metrics"], result["task"])
             for name, baseline in result["baselines"].items()
         },
+        **_per_seed(result),
         **({} if cpu_seconds is None else {"cpu_seconds_a_seed": round(cpu_seconds / seeds)}),
         "dataset_hash": result["dataset"]["hash"],
         "versions": {key: result["versions"][key] for key in ("graphcl", "torch")},
@@ -84,6 +91,15 @@ def record(run: Path, config: Path, cpu_seconds: float | None = None) -> None:
         kept
         + yaml.safe_dump({"results": [entry]}, sort_keys=False, default_flow_style=None, width=99)
     )
+
+
+def _per_seed(result: dict[str, Any]) -> dict[str, Any]:
+    values = {
+        name: [round(value, 5) for value in result["metrics"][name]["values"]]
+        for name in PER_SEED.get(result["task"], ())
+        if name in result["metrics"]
+    }
+    return {"per_seed": values} if values else {}
 
 
 def _rounded(metrics: dict[str, Any], task: str) -> dict[str, dict[str, float]]:
@@ -146,6 +162,71 @@ def graph_table() -> str:
     return table(["graph"], up="../", cost=True)
 
 
+def sequential_table() -> str:
+    """All sequence methods by data set: seen items masked and kept, and the gain over SASRec."""
+    by_dataset: dict[str, list[dict[str, Any]]] = {}
+    for path in sorted((ROOT / "configs" / "recsys").glob("*.yaml")):
+        config = yaml.safe_load(path.read_text())
+        if config["task"] == "next-item" and "per_seed" in config.get("results", [{}])[0]:
+            config["link"] = f"[config](../configs/recsys/{path.name})"
+            by_dataset.setdefault(config["dataset"], []).append(config)
+    lines = []
+    for dataset, configs in by_dataset.items():
+        lines += [
+            f"**{dataset}**", "",
+            "| method | masked: hit@10 | ndcg@10 | kept: hit@10 | ndcg@10 | "
+            "ndcg@10 less SASRec's, by seed | seeds | CPU s a seed | published | |",
+            "|---|" + "---|" * 9,
+        ]  # fmt: skip
+        own = [one for one in configs if one["method"] == "sasrec"]
+        for config in sorted(configs, key=lambda one: -_mean(one, "ndcg@10", masked=True)):
+            entry = config["results"][0]
+            cells = [
+                _pair(_values(config, metric, masked=masked))
+                for masked in (True, False)
+                for metric in ("hit@10", "ndcg@10")
+            ]
+            name = config["method"] + ("" if _masks(config) else " (stopped with seen kept)")
+            cells += [
+                _gain(config, own[0]) if own and config is not own[0] else "",
+                str(entry["seeds"]), str(entry.get("cpu_seconds_a_seed", "")),
+                config.get("published", ""), config["link"],
+            ]  # fmt: skip
+            lines.append(f"| {name} | {' | '.join(cells)} |")
+        lines.append("")
+    return "\n".join(lines)
+
+
+def _masks(config: dict[str, Any]) -> bool:
+    return bool(config["protocol"] == "leave-one-out")
+
+
+def _values(config: dict[str, Any], metric: str, *, masked: bool) -> list[float]:
+    """Seed by seed, with seen items masked or kept, whichever of them the run stopped by."""
+    ending = "" if masked == _masks(config) else "-mask-seen" if masked else "-keep-seen"
+    values: list[float] = config["results"][0]["per_seed"][metric + ending]
+    return values
+
+
+def _mean(config: dict[str, Any], metric: str, *, masked: bool) -> float:
+    return statistics.mean(_values(config, metric, masked=masked))
+
+
+def _pair(values: Sequence[float], sign: str = "") -> str:
+    mean = f"{statistics.mean(values):{sign}.4f}"
+    return f"{mean} ± {statistics.stdev(values):.4f}" if len(values) > 1 else mean
+
+
+def _gain(config: dict[str, Any], base: dict[str, Any]) -> str:
+    """The mean difference over the seeds that both have, by the protocol of `config`."""
+    masked = _masks(config)
+    both = zip(
+        _values(config, "ndcg@10", masked=masked), _values(base, "ndcg@10", masked=masked),
+        strict=False,
+    )  # fmt: skip
+    return _pair([one - other for one, other in both], "+")
+
+
 def _name(row: Row, rows: Sequence[Row]) -> str:
     """The method, and what sets its config apart where a table has several of the method."""
     several = sum(other.name == row.name for other in rows) > 1
@@ -173,7 +254,11 @@ def main() -> None:
     recorder.add_argument("run", type=Path)
     recorder.add_argument("config", type=Path)
     recorder.add_argument("--cpu-seconds", type=float)
-    tables = {"table": (ROOT / "README.md", table), "graph": (GRAPH_ACCURACY, graph_table)}
+    tables = {
+        "table": (ROOT / "README.md", table),
+        "graph": (GRAPH_ACCURACY, graph_table),
+        "sequential": (SEQUENTIAL, sequential_table),
+    }
     for name in tables:
         commands.add_parser(name).add_argument("--write", action="store_true")
     arguments = parser.parse_args()
