@@ -11,7 +11,7 @@ from graphcl.config import tunable
 from graphcl.kernels.contrast import contrast, log_add_exp
 from recsys.data.batches import SequenceBatch
 from recsys.data.interactions import Interactions
-from recsys.encoders.by_length import last_by_length
+from recsys.encoders import last_by_length
 from recsys.methods.sequential import SequentialRecommender, TransformerConfig
 from recsys.views import Subsequences
 

@@ -4,8 +4,7 @@ import pytest
 import torch
 
 from graphcl.errors import ArgumentError
-from recsys.encoders import GRU4RecEncoder, SASRecEncoder, SequenceEncoder
-from recsys.encoders.by_length import last_by_length
+from recsys.encoders import GRU4RecEncoder, SASRecEncoder, SequenceEncoder, last_by_length
 
 ITEMS = 30
 KINDS = {
