@@ -247,6 +247,14 @@ def with_table(text: str, written: str) -> str:
     return f"{before}{START}\n{written}{END}{after}"
 
 
+TABLES = {
+    "table": (ROOT / "README.md", table),
+    "graph": (GRAPH_ACCURACY, graph_table),
+    "sequential": (SEQUENTIAL, sequential_table),
+}
+"""Where each table stands, and what makes it."""
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
@@ -254,18 +262,13 @@ def main() -> None:
     recorder.add_argument("run", type=Path)
     recorder.add_argument("config", type=Path)
     recorder.add_argument("--cpu-seconds", type=float)
-    tables = {
-        "table": (ROOT / "README.md", table),
-        "graph": (GRAPH_ACCURACY, graph_table),
-        "sequential": (SEQUENTIAL, sequential_table),
-    }
-    for name in tables:
+    for name in TABLES:
         commands.add_parser(name).add_argument("--write", action="store_true")
     arguments = parser.parse_args()
     if arguments.command == "record":
         record(arguments.run, arguments.config, arguments.cpu_seconds)
         return
-    path, make = tables[arguments.command]
+    path, make = TABLES[arguments.command]
     if arguments.write:
         path.write_text(with_table(path.read_text(), make()))
     else:

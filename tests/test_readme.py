@@ -34,11 +34,12 @@ def test_the_results_table_is_what_the_configs_measured():
     assert "±" in results.table()
 
 
-def test_the_accuracy_of_graph_methods_is_what_the_configs_measured():
-    results = results_script()
-    text = results.GRAPH_ACCURACY.read_text(encoding="utf-8")
-    assert results.with_table(text, results.graph_table()) == text, (
-        "run: python benchmarks/results.py graph --write"
+@pytest.mark.parametrize("name", ["graph", "sequential"])
+def test_the_tables_of_the_benchmarks_are_what_the_configs_measured(name: str):
+    path, make = results_script().TABLES[name]
+    text = path.read_text(encoding="utf-8")
+    assert results_script().with_table(text, make()) == text, (
+        f"run: python benchmarks/results.py {name} --write"
     )
 
 
