@@ -40,6 +40,9 @@ ALSO_RECORDED = {
 PER_SEED = {"next-item": ("hit@10", "ndcg@10", *ALSO_RECORDED["next-item"])}
 """Those whose values are recorded seed by seed, for gains over a backbone of the same seeds."""
 
+STOPPED_WITH = {"leave-one-out": "masked", "leave-one-out-keep-seen": "kept"}
+"""What the validation of a protocol, which stops the training, does with seen items."""
+
 SEQUENTIAL = ROOT / "benchmarks" / "sequential.md"
 GRAPH_ACCURACY = ROOT / "benchmarks" / "graph_accuracy.md"
 START, END = "<!-- results -->", "<!-- end of results -->"
@@ -105,8 +108,7 @@ def _per_seed(result: dict[str, Any]) -> dict[str, Any]:
 def _rounded(metrics: dict[str, Any], task: str) -> dict[str, dict[str, float]]:
     return {
         name: {part: round(metrics[name][part], 5) for part in ("mean", "std")}
-        for name in (*SHOWN[task], *ALSO_RECORDED.get(task, ()))
-        if name in metrics
+        for name in (*SHOWN[task], *(one for one in ALSO_RECORDED.get(task, ()) if one in metrics))
     }
 
 
@@ -163,68 +165,64 @@ def graph_table() -> str:
 
 
 def sequential_table() -> str:
-    """All sequence methods by data set: seen items masked and kept, and the gain over SASRec."""
+    """Sequence methods by data set: seen items masked and kept, and gains over SASRec.
+
+    Of all configs that left one out and whose results were recorded seed by seed.
+    """
     by_dataset: dict[str, list[dict[str, Any]]] = {}
     for path in sorted((ROOT / "configs" / "recsys").glob("*.yaml")):
         config = yaml.safe_load(path.read_text())
-        if config["task"] == "next-item" and "per_seed" in config.get("results", [{}])[0]:
-            config["link"] = f"[config](../configs/recsys/{path.name})"
+        results = config.get("results")
+        if config["protocol"] in STOPPED_WITH and results and "per_seed" in results[0]:
+            config["stem"] = path.stem
             by_dataset.setdefault(config["dataset"], []).append(config)
     lines = []
     for dataset, configs in by_dataset.items():
         lines += [
             f"**{dataset}**", "",
-            "| method | masked: hit@10 | ndcg@10 | kept: hit@10 | ndcg@10 | "
-            "ndcg@10 less SASRec's, by seed | seeds | CPU s a seed | published | |",
-            "|---|" + "---|" * 9,
+            "| method | masked: hit@10 | ndcg@10 | less SASRec's | kept: hit@10 | ndcg@10 | "
+            "less SASRec's | seeds | CPU s a seed | published | |",
+            "|---|" + "---|" * 10,
         ]  # fmt: skip
-        own = [one for one in configs if one["method"] == "sasrec"]
-        for config in sorted(configs, key=lambda one: -_mean(one, "ndcg@10", masked=True)):
-            entry = config["results"][0]
-            cells = [
-                _pair(_values(config, metric, masked=masked))
-                for masked in (True, False)
-                for metric in ("hit@10", "ndcg@10")
-            ]
-            name = config["method"] + ("" if _masks(config) else " (stopped with seen kept)")
+        base = next((one for one in configs if one["stem"] == f"sasrec_{dataset}"), None)
+        for config in sorted(configs, key=lambda one: -statistics.mean(_values(one, "masked"))):
+            entry, cells = config["results"][0], []
+            for seen in ("masked", "kept"):
+                cells += [_spread(_values(config, seen, "hit@10")), _spread(_values(config, seen))]
+                cells.append(_gain(config, base, seen) if base and config is not base else "")
+            stopped = STOPPED_WITH[config["protocol"]]
+            name = config["method"] + (" (stopped with seen kept)" if stopped == "kept" else "")
             cells += [
-                _gain(config, own[0]) if own and config is not own[0] else "",
                 str(entry["seeds"]), str(entry.get("cpu_seconds_a_seed", "")),
-                config.get("published", ""), config["link"],
+                config.get("published", ""), f"[config](../configs/recsys/{config['stem']}.yaml)",
             ]  # fmt: skip
             lines.append(f"| {name} | {' | '.join(cells)} |")
         lines.append("")
     return "\n".join(lines)
 
 
-def _masks(config: dict[str, Any]) -> bool:
-    return bool(config["protocol"] == "leave-one-out")
-
-
-def _values(config: dict[str, Any], metric: str, *, masked: bool) -> list[float]:
-    """Seed by seed, with seen items masked or kept, whichever of them the run stopped by."""
-    ending = "" if masked == _masks(config) else "-mask-seen" if masked else "-keep-seen"
+def _values(config: dict[str, Any], seen: str, metric: str = "ndcg@10") -> list[float]:
+    """Seed by seed, with seen items masked or kept."""
+    other = {"masked": "-mask-seen", "kept": "-keep-seen"}[seen]
+    ending = "" if seen == STOPPED_WITH[config["protocol"]] else other
     values: list[float] = config["results"][0]["per_seed"][metric + ending]
     return values
 
 
-def _mean(config: dict[str, Any], metric: str, *, masked: bool) -> float:
-    return statistics.mean(_values(config, metric, masked=masked))
-
-
-def _pair(values: Sequence[float], sign: str = "") -> str:
+def _spread(values: Sequence[float], sign: str = "") -> str:
     mean = f"{statistics.mean(values):{sign}.4f}"
     return f"{mean} ± {statistics.stdev(values):.4f}" if len(values) > 1 else mean
 
 
-def _gain(config: dict[str, Any], base: dict[str, Any]) -> str:
-    """The mean difference over the seeds that both have, by the protocol of `config`."""
-    masked = _masks(config)
-    both = zip(
-        _values(config, "ndcg@10", masked=masked), _values(base, "ndcg@10", masked=masked),
-        strict=False,
-    )  # fmt: skip
-    return _pair([one - other for one, other in both], "+")
+def _gain(config: dict[str, Any], base: dict[str, Any], seen: str) -> str:
+    """The mean difference of ndcg@10 over the seeds, counted from 0, that both have.
+
+    None between runs that stopped by different rules.
+    """
+    if config["protocol"] != base["protocol"]:
+        return ""
+    both = zip(_values(config, seen), _values(base, seen), strict=False)
+    return _spread([one - other for one, other in both], "+")
 
 
 def _name(row: Row, rows: Sequence[Row]) -> str:

@@ -78,7 +78,7 @@ class TrialTraining:
         generator = seed_everything(seed)
         method_class, task = self.specification.method_class, self.specification.task
         method: Method = method_class(settings, task.training_data(method_class, split))
-        folder = self.trial_folder(trial.number) / f"seed-{seed}"
+        folder = self.trials / str(trial.number) / f"seed-{seed}"
         tracked = tracked_run(
             replace(self.specification, settings=settings), split, seed, self.folder,
             trial=trial.number,
@@ -142,9 +142,10 @@ class TrialTraining:
             return int(self.specification.settings.epochs)
         return int(max(searched.choices) if searched.choices else searched.high or 0)
 
-    def trial_folder(self, number: int) -> Path:
-        """Where a trial keeps its logs and weights while it runs."""
-        return self.folder / "trials" / str(number)
+    @property
+    def trials(self) -> Path:
+        """Logs and weights of the trials that run, each in a folder of its number."""
+        return self.folder / "trials"
 
     def split(self, seed: int) -> Split:
         """The data of a seed, without its test part."""

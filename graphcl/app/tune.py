@@ -266,11 +266,11 @@ class Tuner:
     def _clear_trial(self) -> None:
         """Remove what this trial, and the dead ones, left of weights and logs."""
         states = {trial.number: trial.state for trial in self.study.get_trials(deepcopy=False)}
-        for folder in (self.options.folder / "trials").glob("*"):
+        for folder in self.training.trials.glob("*"):
             if folder.name.isdigit() and states.get(int(folder.name)) != TrialState.RUNNING:
                 shutil.rmtree(folder, ignore_errors=True)
         with contextlib.suppress(OSError):
-            (self.options.folder / "trials").rmdir()
+            self.training.trials.rmdir()
 
     def _queue_baseline(self) -> None:
         if not self.study.get_trials(deepcopy=False):

@@ -1,10 +1,11 @@
 """What several graph methods do to node features before anything else."""
 
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 
+from graphcl.errors import ArgumentError
 from graphcl.kernels.sparse_matrix import SparseMatrix
 
 SPARSE_BELOW = 0.1
@@ -25,14 +26,26 @@ def scale_features(x: Tensor, scaling: FeatureScaling) -> Tensor:
     - `norm`: of Euclidean length 1, whatever the number of words.
     - `none`: as the data set has it.
 
-    Rows of zeros stay zeros.
+    Rows of zeros stay zeros; integers become the default floating dtype where they are divided.
+
+    Raises:
+        ArgumentError: `scaling` is none of these.
     """
+    if scaling not in get_args(FeatureScaling):
+        raise ArgumentError(
+            f"scaling must be one of {', '.join(get_args(FeatureScaling))} (got '{scaling}')"
+        )
     if scaling == "none":
         return x
     if scaling == "norm":
-        return torch.nn.functional.normalize(x, dim=1)
-    # A choice without a branch on values, which could not be exported.
-    return torch.where((x < 0).any(), x, x / x.sum(dim=1, keepdim=True).clamp(min=1))
+        x = x if x.is_floating_point() else x.to(torch.get_default_dtype())
+        length = x.norm(dim=1, keepdim=True)
+        return x / length.where(length > 0, 1)
+    signed = (x < 0).any()
+    if torch.compiler.is_exporting():
+        # Both, since an exported function cannot branch on values.
+        return torch.where(signed, x, x / x.sum(dim=1, keepdim=True).clamp(min=1))
+    return x if bool(signed) else x / x.sum(dim=1, keepdim=True).clamp(min=1)
 
 
 def prepare_features(x: Tensor, scaling: FeatureScaling) -> Tensor | SparseMatrix:

@@ -15,7 +15,8 @@ on Cora.
 Deviations from the authors' code: 64 hidden units instead of 16; the model of the best
 validation accuracy, looked at every 5 epochs, instead of a stop on the validation loss; features
 of length 1 instead of sum 1, which lets one rate and one decay serve graphs with 18 words a node
-(Cora) and with hundreds (Amazon's, where sum 1 costs 13 points and more in 200 epochs).
+(Cora) and with hundreds (Amazon's, where sum 1 costs 13 points and more in 200 epochs). On CiteSeer
+it costs 1.5 points of accuracy, on Cora 0.2.
 """
 
 from __future__ import annotations

@@ -77,8 +77,12 @@ class SequenceEncoder(nn.Module):
         rows = torch.arange(items.shape[0], device=items.device)
         return hidden[rows, (lengths.long() - 1).clamp(min=0)]
 
-    def _check(self, items: Tensor, lengths: Tensor) -> Tensor:
-        """bool (B, L): True at items."""
+    def check(self, items: Tensor, lengths: Tensor) -> Tensor:
+        """bool (B, L): True at items.
+
+        Raises:
+            ArgumentError: L exceeds `max_length`, or the shapes disagree.
+        """
         if items.dim() != 2 or lengths.shape != items.shape[:1]:
             raise ArgumentError(
                 "items must be (B, L) and lengths (B,) "

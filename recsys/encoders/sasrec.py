@@ -122,7 +122,7 @@ class SASRecEncoder(SequenceEncoder):
         Raises:
             ArgumentError: L exceeds `max_length`, or the shapes disagree.
         """
-        real = self._check(items, lengths)
+        real = self.check(items, lengths)
         if items.numel() == 0:
             return self.items.weight.new_zeros(*items.shape, self.dimension)
         x = self._blocks(items, real, list(self.blocks))
@@ -135,7 +135,7 @@ class SASRecEncoder(SequenceEncoder):
 
         The last block is worked out at that place only: of the others it needs keys and values.
         """
-        real = self._check(items, lengths)
+        real = self.check(items, lengths)
         if items.numel() == 0:
             return self.items.weight.new_zeros(items.shape[0], self.dimension)
         x = self._blocks(items, real, list(self.blocks)[:-1])

@@ -51,8 +51,8 @@ SPLITS: dict[str, str] = {
 class NextItem(RecommenderTask):
     """Predict the item that each user takes next.
 
-    The two protocols rank different candidates and must never share a table: on MovieLens-100k,
-    leaving seen items out raises the same model's hit@10 by more than half.
+    Numbers with seen items among the candidates must never be compared with numbers without: on
+    MovieLens-100k, leaving them out raises the same model's hit@10 by more than half.
     """
 
     name: ClassVar[str] = "next-item"

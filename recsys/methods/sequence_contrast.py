@@ -52,7 +52,9 @@ class ContrastiveConfig(TransformerConfig):
     """Settings of sequence methods with a contrastive part."""
 
     contrast_weight: float = tunable(0.1, low=0.01, high=0.5, log=True, ge=0)
-    temperature: float = tunable(1.0, low=0.05, high=2.0, log=True, ge=1e-3, le=10)
+    temperature: float = tunable(1.0, low=0.05, high=10.0, log=True, ge=1e-3, le=10)
+    """Dot products are divided by it. The papers have 1; states of width 64 have length 8, whose
+    products are up to 64, and a temperature of 8 can learn much sooner."""
     anchors: int = tunable(256, choices=[128, 256, 512], ge=2)
     """Subsequences contrasted in a step, drawn from all positions of the batch."""
 

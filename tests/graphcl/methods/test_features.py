@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch_geometric.data import Data
 
+from graphcl.errors import ArgumentError
 from graphcl.kernels.sparse_matrix import SparseMatrix
 from graphcl.methods.features import prepare_features, scale_features
 from graphcl.methods.supervised_gcn import SupervisedGCN, SupervisedGCNConfig
@@ -15,13 +16,25 @@ SIGNED = torch.tensor([[3.0, -4.0], [0.0, 0.0]])
 def test_sum_divides_counts_only_and_leaves_small_rows() -> None:
     expected = torch.tensor([[0.75, 0.25, 0.0], [0.0, 0.0, 0.0], [0.25, 0.0, 0.25]])
     assert torch.equal(scale_features(COUNTS, "sum"), expected)
-    assert torch.equal(scale_features(SIGNED, "sum"), SIGNED)
+    assert scale_features(SIGNED, "sum") is SIGNED
 
 
 def test_norm_has_length_one_and_keeps_signs_and_zeros() -> None:
     assert torch.equal(scale_features(SIGNED, "norm"), torch.tensor([[0.6, -0.8], [0.0, 0.0]]))
     lengths = scale_features(COUNTS, "norm").norm(dim=1)
     torch.testing.assert_close(lengths, torch.tensor([1.0, 0.0, 1.0]))
+
+
+def test_norm_of_integers_and_of_half_precision() -> None:
+    scaled = scale_features(torch.tensor([[3, 4], [0, 0]]), "norm")
+    assert torch.equal(scaled, torch.tensor([[0.6, 0.8], [0.0, 0.0]]))
+    half = scale_features(torch.tensor([[1e-3, 0.0], [0.0, 0.0]], dtype=torch.float16), "norm")
+    assert half.tolist() == [[1.0, 0.0], [0.0, 0.0]]
+
+
+def test_an_unknown_scaling_is_refused() -> None:
+    with pytest.raises(ArgumentError, match="sum, norm, none"):
+        scale_features(COUNTS, "l2")  # type: ignore[arg-type]
 
 
 def test_none_is_the_data() -> None:

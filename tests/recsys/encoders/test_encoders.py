@@ -112,6 +112,17 @@ def test_rows_encoded_by_length_keep_their_order_and_gradients(kind: str) -> Non
     assert none.shape == (0, 16)
 
 
+@every
+def test_rows_encoded_by_length_are_checked_as_one_rectangle(kind: str) -> None:
+    model = build(kind)
+    items, lengths = sequences()
+    with pytest.raises(ArgumentError, match="lengths"):
+        last_by_length(model, items, lengths[:3])
+    if model.max_length is not None:
+        with pytest.raises(ArgumentError, match="max_length"):
+            last_by_length(model, items.repeat(1, 2), lengths)
+
+
 def test_both_sides_see_the_future_but_no_padding() -> None:
     torch.manual_seed(0)
     model = SASRecEncoder(ITEMS, 16, max_length=12, causal=False, dropout=0.0).double().eval()
