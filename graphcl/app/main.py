@@ -47,6 +47,10 @@ DataRoot = Annotated[
     Path | None,
     _path_option("Folder that holds data sets; default $GRAPHCL_DATA.", "--data-root"),
 ]
+Device = Annotated[
+    str,
+    typer.Option(help="auto (a CUDA GPU where there is one), cpu, cuda or cuda:N."),
+]
 Track = Annotated[
     list[str] | None,
     typer.Option(metavar="SERVICE", help="Log to tensorboard, mlflow or wandb too. Repeatable."),
@@ -98,6 +102,7 @@ def run(
     checkpoint_seconds: Annotated[
         float, typer.Option(min=0, help="Seconds between two checkpoints.")
     ] = 10.0,
+    device: Device = "auto",
     track: Track = None,
     data_root: DataRoot = None,
     user_col: UserColumn = None,
@@ -141,6 +146,7 @@ def run(
             checkpoint_seconds=checkpoint_seconds,
             tracking=services,
             processes=processes,
+            device=device,
         )
         if processes.first:
             print_comparison(console, [folder.path])
@@ -196,6 +202,7 @@ def tune(
     test: Annotated[
         bool, typer.Option("--test/--no-test", help="Test the chosen settings once, at the end.")
     ] = True,
+    device: Device = "auto",
     track: Track = None,
     data_root: DataRoot = None,
     user_col: UserColumn = None,
@@ -217,6 +224,7 @@ def tune(
         heartbeat=heartbeat, test=test, services=tracking(track or (), _warn),
         data_root=data_root,
         columns={"user": user_col, "item": item_col, "time": time_col, "rating": rating_col},
+        device=device,
     )  # fmt: skip
 
 

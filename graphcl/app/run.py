@@ -12,6 +12,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import torch
+
 from graphcl.app.catalogue import load_class, method_table
 from graphcl.app.environment import command_line, peak_memory_bytes, threads, versions
 from graphcl.app.folder import RunFolder
@@ -23,8 +25,8 @@ from graphcl.atomic import write_json
 from graphcl.config import fingerprint as fingerprint_of
 from graphcl.errors import ConfigError
 from graphcl.evaluate.contract import Split
-from graphcl.methods.contract import Method
 from graphcl.train.checkpoint import Checkpoint
+from graphcl.train.device import choose_device, describe_device, make_method, on_device
 from graphcl.train.folder import CheckpointFolder
 from graphcl.train.log import RunLog, rewind, seed_records
 from graphcl.train.loop import Trainer
@@ -44,16 +46,21 @@ def run(
     checkpoint_seconds: float = 10.0,
     tracking: Tracking | None = None,
     processes: Processes | None = None,
+    device: str = "auto",
 ) -> dict[str, Any]:
     """Run all seeds of `specification` in `folder` and return what `result.json` holds.
 
     Several `processes` train each seed together where the method divides its batches, and
-    divide the seeds otherwise. `tracking` is told of every seed.
+    divide the seeds otherwise; they compute on the CPU. `tracking` is told of every seed. `device`
+    is a word of `graphcl.train.device.KINDS`.
 
     Raises:
         GraphclError: anything a user can cause; finished seeds and checkpoints are kept.
     """
     processes = processes or Processes()
+    place = choose_device("cpu" if processes.count > 1 and device == "auto" else device)
+    if processes.count > 1 and place.type != "cpu":
+        raise ConfigError(f"several processes train on the CPU alone (got the device '{device}')")
     if resume:
         # Seeds that are there already stay part of the run.
         stored = processes.from_first(folder.stored_seeds)
@@ -66,7 +73,7 @@ def run(
             specification, split, folder, display,
             resume=resume, data_root=data_root, save_embeddings=save_embeddings,
             checkpoint_seconds=checkpoint_seconds, tracking=tracking or Tracking(),
-            processes=processes,
+            processes=processes, device=place,
         )  # fmt: skip
 
 
@@ -82,6 +89,7 @@ def _run_seeds(
     checkpoint_seconds: float,
     tracking: Tracking,
     processes: Processes,
+    device: torch.device,
 ) -> dict[str, Any]:
     part = processes.from_first(
         lambda: {
@@ -89,6 +97,7 @@ def _run_seeds(
             "command": command_line(),
             "threads": threads(),
             "processes": processes.count,
+            "device": describe_device(device),
             "versions": versions(),
         }
     )
@@ -118,7 +127,7 @@ def _run_seeds(
             specification, split, seed, folder, display,
             fingerprint=fingerprints[seed], resume=resume, checkpoint_seconds=checkpoint_seconds,
             snapshot=seed == seeds[0], save_embeddings=save_embeddings and seed == seeds[0],
-            tracking=tracking, team=team, data_root=data_root, part=part,
+            tracking=tracking, team=team, data_root=data_root, part=part, device=device,
         )  # fmt: skip
         records[seed] = record
         display.finish_seed(seed, metric, record["metrics"][metric], record["seconds"])
@@ -202,11 +211,15 @@ def _run_seed(
     team: Processes,
     data_root: Path | None,
     part: Mapping[str, Any],
+    device: torch.device,
 ) -> dict[str, Any]:
     """Train and test one seed, with everything that the run keeps of it."""
     clock, seconds_before = time.perf_counter(), 0.0
-    generator = seed_everything(seed)
-    method = _make(specification.method_class, specification.settings, specification, split)
+    generator = seed_everything(seed, device)
+    split = on_device(split, device)
+    method = make_method(
+        specification.method_class, specification.settings, specification.task, split
+    )
     record: dict[str, Any] = {
         "seed": seed, "fingerprint": fingerprint,
         "epochs": 0, "best_epoch": None, "validation": {}, "parts": [part],
@@ -251,7 +264,9 @@ def _run_seed(
         if save_embeddings:
             folder.write_embeddings(method.embed(split.train).numpy(force=True))
         record["baselines"] = {
-            name: _run_baseline(name, specification, specification.load(seed, data_root), seed)
+            name: _run_baseline(
+                name, specification, specification.load(seed, data_root), seed, device
+            )
             for name in baselines_of(specification)
         }
         record["peak_memory_bytes"] = peak_memory_bytes()
@@ -281,16 +296,13 @@ def _sinks(
     return Sinks(log, *services, display.seed(seed, epochs, metric, before))
 
 
-def _make(
-    method_class: type[Method], settings: Any, specification: RunSpecification, split: Split
-) -> Method:
-    return method_class(settings, specification.task.training_data(method_class, split))
-
-
-def _run_baseline(name: str, specification: RunSpecification, split: Split, seed: int) -> Metrics:
-    generator = seed_everything(seed)
+def _run_baseline(
+    name: str, specification: RunSpecification, split: Split, seed: int, device: torch.device
+) -> Metrics:
+    generator = seed_everything(seed, device)
+    split = on_device(split, device)
     baseline_class = load_class("method", name, method_table())
-    method = _make(baseline_class, baseline_class.Config(), specification, split)
+    method = make_method(baseline_class, baseline_class.Config(), specification.task, split)
     if method.trainable:
         # Trained like any method; what it leaves behind is thrown away.
         with TemporaryDirectory() as scratch, RunLog(Path(scratch) / "log.jsonl") as log:

@@ -18,6 +18,7 @@ from graphcl.errors import ArgumentError, ConfigError, NonFiniteError, TooLargeE
 from graphcl.evaluate.contract import Sealed, Split, Task
 from graphcl.memory import memory_errors
 from graphcl.methods.contract import Method
+from graphcl.train.device import choose_device, make_method, on_device
 from graphcl.train.folder import CheckpointFolder
 from graphcl.train.log import RunLog
 from graphcl.train.loop import Trainer
@@ -41,6 +42,7 @@ class TrialTraining:
     """Of the study; a trial's logs and weights lie below it while it runs."""
     tracking: Tracking
     data_root: Path | None = None
+    device: str = "auto"
     _splits: dict[int, Split] = field(default_factory=dict)
 
     def value(self, trial: optuna.Trial) -> float:
@@ -75,9 +77,10 @@ class TrialTraining:
     ) -> float:
         split = self.split(seed)
         metric = self.specification.task.metric
-        generator = seed_everything(seed)
-        method_class, task = self.specification.method_class, self.specification.task
-        method: Method = method_class(settings, task.training_data(method_class, split))
+        generator = seed_everything(seed, choose_device(self.device))
+        method: Method = make_method(
+            self.specification.method_class, settings, self.specification.task, split
+        )
         folder = self.trials / str(trial.number) / f"seed-{seed}"
         tracked = tracked_run(
             replace(self.specification, settings=settings), split, seed, self.folder,
@@ -151,7 +154,9 @@ class TrialTraining:
         """The data of a seed, without its test part."""
         if seed not in self._splits:
             split = self.specification.load(seed, self.data_root)
-            self._splits[seed] = replace(split, test=_NoTest())
+            self._splits[seed] = on_device(
+                replace(split, test=_NoTest()), choose_device(self.device)
+            )
         return self._splits[seed]
 
     def stored(self, parameters: Mapping[str, Any]) -> Any:

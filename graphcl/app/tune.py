@@ -54,6 +54,7 @@ from graphcl.errors import (
     OutputError,
 )
 from graphcl.evaluate.contract import Split
+from graphcl.train.device import make_method
 
 STARTUP_TRIALS = 10
 """Trials before TPE begins: the start itself, changes to it, and some drawn uniformly."""
@@ -112,14 +113,16 @@ class Tuner:
         console: Console,
         data_root: Path | None = None,
         tracking: Tracking | None = None,
+        device: str = "auto",
     ) -> None:
         self.specification = specification
         self.space = space
         self.options = options
         self.console = console
         self.training = TrialTraining(
-            specification, space, options.warmup, options.folder, tracking or Tracking(), data_root
-        )
+            specification, space, options.warmup, options.folder, tracking or Tracking(),
+            data_root, device,
+        )  # fmt: skip
         self._running: int | None = None
         first = self.training.split(specification.seeds[0])
         if first.validation is None:
@@ -129,7 +132,7 @@ class Tuner:
             )
         self.training.check_that_all_validate()
         # Settings that cannot be are found here, before there is anything to leave behind.
-        specification.method_class(specification.settings, first.train)
+        make_method(specification.method_class, specification.settings, specification.task, first)
         record = StudyRecord(
             study=options.study, storage=described_storage(options.storage, options.folder),
             method=specification.method, dataset=first.dataset["name"],

@@ -21,6 +21,7 @@ from graphcl.app.tracking import Tracking
 from graphcl.app.tune import TuneOptions, Tuner
 from graphcl.config import parse_override, read_yaml
 from graphcl.errors import ConfigError, OutputError
+from graphcl.train.device import choose_device
 from graphcl.train.processes import joined, launched
 
 TRIALS = 50
@@ -50,6 +51,7 @@ def tune(
     services: Tracking | None = None,
     data_root: Path | None = None,
     columns: Mapping[str, str | None] | None = None,
+    device: str = "auto",
 ) -> None:
     """Search, write `OUT/best.yaml`, and test the chosen settings once in `OUT/best`.
 
@@ -85,7 +87,8 @@ def tune(
     )  # fmt: skip
     console = Console()
     services = services or Tracking()
-    tuner = Tuner(specification, space, options, console, data_root, services)
+    choose_device(device)  # a mistake in it is told before anything is written
+    tuner = Tuner(specification, space, options, console, data_root, services, device)
     if moved := tuner.moved():
         console.print(
             f"the first trial has {', '.join(moved)}: --search leaves the start out",
@@ -109,7 +112,7 @@ def tune(
         console.print("time is up before all trials: the same command goes on", highlight=False)
     elif test:
         chosen = replace(specification, settings=best.settings, settings_file=path)
-        _test_once(chosen, folder / "best", console, data_root, services)
+        _test_once(chosen, folder / "best", console, data_root, services, device)
 
 
 def _test_once(
@@ -118,6 +121,7 @@ def _test_once(
     console: Console,
     data_root: Path | None,
     services: Tracking,
+    device: str,
 ) -> None:
     """Run the chosen settings in `path`, or show what they measured when they were run before.
 
@@ -130,7 +134,10 @@ def _test_once(
     if started:
         _check_untouched(chosen, folder)
     try:
-        run(chosen, folder, display, resume=started, data_root=data_root, tracking=services)
+        run(
+            chosen, folder, display,
+            resume=started, data_root=data_root, tracking=services, device=device,
+        )  # fmt: skip
     except OutputError:
         if not _is_locked(path):
             raise

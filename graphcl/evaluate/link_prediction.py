@@ -148,7 +148,8 @@ def logistic_decoder(z: Tensor, train_edge_index: Tensor, seed: int) -> Decoder:
     from sklearn.preprocessing import StandardScaler
 
     generator = torch.Generator().manual_seed(seed)
-    edges = train_edge_index[:, train_edge_index[0] < train_edge_index[1]]
+    edges = train_edge_index.cpu()
+    edges = edges[:, edges[0] < edges[1]]
     most = max(1, DECODER_NUMBERS // (2 * z.shape[1]))
     edges = edges[:, torch.randperm(edges.shape[1], generator=generator)[:most]]
     random_pairs = torch.randint(len(z), edges.shape, generator=generator)

@@ -140,7 +140,7 @@ class NodeClassification(Task):
         if not method_class.supervised:
             return split.train
         labelled = copy.copy(split.train)
-        labelled.y = split.extra["training labels"]
+        labelled.y = split.extra["training labels"].to(split.train.edge_index.device)
         return labelled
 
     def validate(self, method: Method, split: Split) -> dict[str, float]:

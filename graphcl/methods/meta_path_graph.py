@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from graphcl.data.place import data_device
 from graphcl.errors import DataError
 from graphcl.kernels.meta_paths import path_sim_neighbours
 from graphcl.kernels.sparse_matrix import SparseMatrix
@@ -101,7 +102,8 @@ def node_features(data: Any, kind: str, scaling: FeatureScaling) -> Tensor | Spa
     if x is not None:
         return prepare_features(x, scaling)
     count = int(data[kind].num_nodes)
-    return SparseMatrix.from_edge_index(torch.arange(count).expand(2, count), shape=count)
+    numbers = torch.arange(count, device=data_device(data))
+    return SparseMatrix.from_edge_index(numbers.expand(2, count), shape=count)
 
 
 def relation_matrix(data: Any, source: str, target: str) -> SparseMatrix:
@@ -136,7 +138,7 @@ def _meta_path(
 def _contexts(kinds: Sequence[str], steps: Sequence[SparseMatrix]) -> Iterable[Context]:
     for length in range(1, len(steps)):
         before = tuple(steps[:length])
-        counts = torch.ones(before[-1].shape[1], 1)
+        counts = torch.ones(before[-1].shape[1], 1, device=before[-1].device)
         for step in reversed(before):
             counts = spmm(step, counts)
         inverse = torch.where(counts > 0, 1 / counts.clamp_min(1), 0.0)

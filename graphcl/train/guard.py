@@ -12,6 +12,10 @@ from graphcl.errors import NonFiniteArgumentError, NonFiniteError
 
 def check_losses(parts: Mapping[str, Tensor], epoch: int, step: int) -> None:
     """Raise `NonFiniteError` naming the first part of the loss that is NaN or infinite."""
+    # One answer for all parts: on a GPU every answer is waited for.
+    finite = torch.stack([torch.isfinite(value.detach()).all() for value in parts.values()])
+    if bool(finite.all()):
+        return
     # Parts before `total`: the total is non-finite whenever a part is, and says less.
     for name in sorted(parts, key=lambda part: part == "total"):
         value = parts[name].detach()
@@ -34,10 +38,17 @@ def located(error: NonFiniteError, epoch: int, step: int) -> NonFiniteError:
 
 def check_gradients(parameters: Iterable[tuple[str, nn.Parameter]], epoch: int, step: int) -> None:
     """Raise `NonFiniteError` naming the first parameter whose gradient is not finite."""
-    for name, parameter in parameters:
-        # One reduction instead of a mask: a sum of finite squares can overflow only
-        # for gradients beyond 1e19, which are as lost as infinite ones.
-        if parameter.grad is not None and not bool(torch.isfinite(parameter.grad.norm())):
+    # One reduction instead of a mask: a sum of finite squares can overflow only
+    # for gradients beyond 1e19, which are as lost as infinite ones.
+    norms = {
+        name: parameter.grad.norm().double()
+        for name, parameter in parameters
+        if parameter.grad is not None
+    }
+    if not norms or bool(torch.isfinite(torch.stack(list(norms.values()))).all()):
+        return
+    for name, norm in norms.items():
+        if not bool(torch.isfinite(norm)):
             raise NonFiniteError(
                 f"the gradient of parameter '{name}' is not finite at epoch {epoch}, step {step}"
             )

@@ -146,6 +146,13 @@ class Trainer:
         """
         restore_model(self.method, checkpoint.part("model"), checkpoint.path)
         state = read_state(checkpoint, self.method.config.epochs)
+        device = state.parts[-1].device if state.parts else "cpu"
+        if not device.startswith(self.generator.device.type):
+            raise self._foreign(
+                checkpoint,
+                f"it was trained on {device}, whose random numbers are not those of "
+                f"{self.generator.device.type} (--device)",
+            )
         if state.optimized != self._optimized():
             raise self._foreign(checkpoint, "its optimiser has other parameters")
         try:
@@ -194,14 +201,14 @@ class Trainer:
         self.method.train()
         self.method.epoch_start(epoch, self.generator)
         self.processes.part()
-        sums: dict[str, list[float]] = {}
+        values: dict[str, list[Tensor]] = {}
         with product_precision(self.method.config.precision):
             for step, batch in enumerate(self.method.batches(self.generator), start=1):
                 parts = self._step(batch, epoch, step)
                 for name, value in parts.items():
-                    sums.setdefault(name, []).append(float(value.detach()))
+                    values.setdefault(name, []).append(value.detach().reshape(()))
         # By its own count: a step of an alternating method need not have every part.
-        means = {name: sum(values) / len(values) for name, values in sums.items()}
+        means = {name: sum(torch.stack(each).tolist()) / len(each) for name, each in values.items()}
         seconds = time.perf_counter() - started
         self.progress.epoch = epoch
         self.log.write(

@@ -46,6 +46,7 @@ class Part(_Strict):
     command: str
     threads: int
     processes: int
+    device: str = "cpu"
     versions: dict[str, str]
 
 

@@ -1,0 +1,63 @@
+"""Where a training computes: the choice of a device, and everything of a seed moved to it."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import replace
+from typing import Any
+
+import torch
+
+from graphcl.data.place import data_device
+from graphcl.errors import ConfigError
+from graphcl.evaluate.contract import Split
+
+KINDS = ("auto", "cpu", "cuda", "cuda:N")
+"""What may be asked for; N is the number of a GPU."""
+
+
+def choose_device(asked: str = "auto") -> torch.device:
+    """The device that is meant by a word of `KINDS`; "auto" is a CUDA GPU where torch finds one.
+
+    Raises:
+        ConfigError: no such word, or no such device here.
+    """
+    found = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if asked == "auto":
+        return torch.device("cuda", 0) if found else torch.device("cpu")
+    kind, _, number = asked.partition(":")
+    if kind not in ("cpu", "cuda") or (number and (kind == "cpu" or not number.isdecimal())):
+        raise ConfigError(f"the device must be one of {', '.join(KINDS)} (got '{asked}')")
+    if kind == "cpu":
+        return torch.device("cpu")
+    if int(number or 0) >= found:
+        raise ConfigError(f"torch finds {found} CUDA devices here (got '{asked}')")
+    return torch.device("cuda", int(number or 0))
+
+
+def describe_device(device: torch.device) -> str:
+    """The kind of a device and, of a GPU, its name: what a result says of it."""
+    if device.type != "cuda":
+        return device.type
+    return f"{device.type}: {torch.cuda.get_device_name(device)}"
+
+
+def on_device(split: Split, device: torch.device) -> Split:
+    """The split with what methods see on `device`; targets stay where they are evaluated.
+
+    The split that was given is left as it is.
+    """
+    if device.type == "cpu":
+        return split
+    # PyG's `to` changes the object it is called on.
+    return replace(split, train=copy.copy(split.train).to(device))
+
+
+def make_method(method_class: type[Any], settings: Any, task: Any, split: Split) -> Any:
+    """A method of `method_class` on the data of `split`, with its parameters where they are.
+
+    Parameters are drawn on the CPU, so that one seed begins alike on every device.
+    """
+    seen = task.training_data(method_class, split)
+    method = method_class(settings, seen)
+    return method.to(data_device(seen))
