@@ -375,10 +375,12 @@ class SparseMatrix:
 
 
 def torch_csr(pointer: Tensor, column: Tensor, value: Tensor, shape: tuple[int, int]) -> Tensor:
-    """A torch CSR tensor of the given parts, without torch's beta warning."""
+    """A torch CSR tensor of the given parts, without torch's warnings."""
     with warnings.catch_warnings():
-        # torch announces once per process that CSR support is in beta.
+        # torch announces once per process that CSR support is in beta, and some versions that
+        # what is not checked is not checked.
         warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")
+        warnings.filterwarnings("ignore", message="Sparse invariant checks are implicitly")
         return torch.sparse_csr_tensor(pointer, column, value, shape, check_invariants=False)
 
 

@@ -20,6 +20,8 @@ from graphcl.kernels.sparse_matrix import SparseMatrix
 
 ENTRIES = 16
 """Entries of a row that a program takes at a time."""
+WARPS = 4
+"""Groups of 32 threads that a program has."""
 LARGEST_PART = 128
 """Columns of the result that a program owns at most."""
 
@@ -79,5 +81,6 @@ def triton_product(
         DIVIDE=dropped is not None and dropped.divide,
         AT_A_TIME=ENTRIES,
         PART=part,
+        num_warps=WARPS,
     )
     return out

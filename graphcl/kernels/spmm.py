@@ -60,7 +60,7 @@ class _Spmm(torch.autograd.Function):
         ctx.matrix, ctx.backend = matrix, backend
         if value is not None and value.requires_grad:
             ctx.save_for_backward(value, dense)
-        product = fused_product(backend, dense)
+        product = fused_product(backend, matrix, dense)
         return plain_product(matrix, dense, backend) if product is None else product(matrix, dense)
 
     @staticmethod
@@ -106,7 +106,7 @@ class _Horner(torch.autograd.Function):
         ctx: Any, dense: Tensor, matrix: Matrix, weights: tuple[float, ...], backend: ProductBackend
     ) -> Tensor:
         ctx.matrix, ctx.weights, ctx.backend = matrix, weights, backend
-        product = fused_product(backend, dense)
+        product = fused_product(backend, matrix, dense)
         if product is not None:
             return _fused_horner(product, matrix, dense, weights)
         result = weights[-1] * dense

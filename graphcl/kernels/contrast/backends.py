@@ -14,7 +14,8 @@ from graphcl.kernels.contrast.groups import group_order, group_tile, reordered
 from graphcl.kernels.contrast.native import native_log_sum_exp
 from graphcl.kernels.contrast.problem import Problem
 from graphcl.kernels.contrast.tiles import tiled_log_sum_exp
-from graphcl.kernels.contrast.triton_backend import triton_log_sum_exp, triton_serves
+from graphcl.kernels.contrast.triton_backend import triton_log_sum_exp
+from graphcl.kernels.triton_device import triton_serves
 from graphcl.native import native_library, warn_if_missing
 
 Backend = Literal["auto", "dense", "tiles", "native", "triton"]

@@ -24,9 +24,7 @@ computed from bfloat16.
 
 from __future__ import annotations
 
-import importlib.util
 import math
-import os
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from types import ModuleType
@@ -50,16 +48,6 @@ from graphcl.kernels.contrast.triton_blocks import (
 from graphcl.kernels.contrast.triton_exclusion import Argument, Cut, KernelExclusion
 
 LOG2_E = math.log2(math.e)
-
-
-def triton_serves(like: Tensor) -> bool:
-    """Whether the backend can compute on the device of `like`; does not import triton."""
-    if like.device.type != "cuda" or os.environ.get("TRITON_INTERPRET") == "1":
-        return False
-    if importlib.util.find_spec("triton") is None:
-        return False
-    # Older devices lack bfloat16 and asynchronous copies.
-    return torch.cuda.get_device_capability(like.device) >= (8, 0)
 
 
 def triton_log_sum_exp(problem: Problem, tile: int) -> tuple[Tensor, Tensor | None]:

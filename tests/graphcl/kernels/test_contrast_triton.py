@@ -377,7 +377,7 @@ def test_auto_takes_triton_only_where_it_can_compute(monkeypatch: pytest.MonkeyP
     assert backends.resolve_backend("auto", large, like, ("dense", "tiles")) == "tiles"
     assert backends.resolve_backend("auto", (10, 10), like) == "dense"
     monkeypatch.undo()
-    assert not triton_backend.triton_serves(like)
+    assert not backends.triton_serves(like)
 
 
 def run(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
