@@ -20,6 +20,7 @@ from graphcl.errors import DataError, MissingDataError
 from recsys.data.atomic import read_features
 from recsys.data.building import from_ids
 from recsys.data.delimited import check_exists, one_line, parse_fields, read_text
+from recsys.data.features import Labels
 from recsys.data.interactions import Interactions
 
 COLUMN_NAMES: dict[str, tuple[str, ...]] = {
@@ -37,6 +38,8 @@ HARMLESS_ROWS, LARGEST_RATIO = 10_000_000, 100
 MOST_NAMES, LONGEST_NAME = 20, 60
 """How much of a header a message shows."""
 
+NO_GENRES = "(no genres listed)"
+"""What MovieLens writes of a film without."""
 POSITIONS = ("user", "item", "rating", "time")
 """What the columns of a table without a header are."""
 
@@ -102,7 +105,8 @@ def read_table(
         columns: `{"user": header, "item": header, "rating": header, "time": header}` where the
             names cannot be guessed; `rating` and `time` may be left out.
         title_path: a table of the items: an item column, a column `title` or `name`, and any
-            others that describe them in words.
+            others that describe them in words. A column `genres`, joined by `|` as in
+            MovieLens, is a feature too.
 
     Raises:
         MissingDataError: the file does not exist.
@@ -113,7 +117,10 @@ def read_table(
     frame, lines = _table_frame(path)
     chosen = _choose_columns(columns, list(frame.columns), path)
     log = _from_frame(frame, chosen, path, lines)
-    return log if title_path is None else _add_titles(log, _table_frame(Path(title_path))[0])
+    if title_path is None:
+        return log
+    items = _table_frame(Path(title_path))[0]
+    return _add_titles(_add_genres(log, items), items)
 
 
 def read_parquet(path: AnyPath, columns: Mapping[str, str] | None = None) -> Interactions:
@@ -372,6 +379,17 @@ def _add_titles(log: Interactions, items: pd.DataFrame) -> Interactions:
         texts = [", ".join(filter(None, row)) for row in zip(*others, strict=True)]
         log = log.with_texts(ids, np.array(texts, dtype=np.str_))
     return log if title is None else log.with_titles(ids, items[title].to_numpy())
+
+
+def _add_genres(log: Interactions, items: pd.DataFrame) -> Interactions:
+    """The feature `genres` from a column of that name, as MovieLens writes it."""
+    if "genres" not in items.columns:
+        return log
+    ids = items[_key_column(items, "item")].str.strip()
+    listed = dict(zip(ids, items["genres"].str.strip(), strict=True))
+    found = [str(listed.get(str(item), "")) for item in log.item_ids]
+    genres = [[] if text in ("", NO_GENRES) else text.split("|") for text in found]
+    return log.with_features(items={**log.item_features, "genres": Labels.from_lists(genres)})
 
 
 def _key_column(frame: pd.DataFrame, kind: str) -> str:

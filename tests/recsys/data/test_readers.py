@@ -182,6 +182,17 @@ def test_titles(tmp_path: Path) -> None:
     (folder / "movies.csv").write_text('movieId,title\na,"A, the"\n')
     assert load_interactions(folder).titles.tolist() == ["A, the", "b", "c"]
     assert load_interactions(folder).name == "movies"
+    assert load_interactions(folder).item_features == {}
+
+
+def test_genres_are_a_feature(tmp_path: Path) -> None:
+    (tmp_path / "ratings.csv").write_text(FORMATS["a.csv"])
+    (tmp_path / "movies.csv").write_text(
+        "movieId,title,genres\na,A,Drama|Comedy\nb,B,(no genres listed)\nz,Z,War\n"
+    )
+    genres = load_interactions(tmp_path).item_features["genres"]
+    assert genres.names.tolist() == ["Comedy", "Drama"]
+    assert genres.matrix().to_dense().tolist() == [[1, 1], [0, 0], [0, 0]]
 
 
 @pytest.mark.parametrize(
