@@ -87,6 +87,7 @@ def record(run: Path, config: Path, cpu_seconds: float | None = None) -> None:
         **({} if cpu_seconds is None else {"cpu_seconds_a_seed": round(cpu_seconds / seeds)}),
         "dataset_hash": result["dataset"]["hash"],
         "versions": {key: result["versions"][key] for key in ("graphcl", "torch")},
+        **({} if result.get("device", "cpu") == "cpu" else {"device": result["device"]}),
     }
     text = config.read_text()
     kept = text[: text.index("\nresults:") + 1] if "\nresults:" in text else text

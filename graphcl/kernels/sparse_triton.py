@@ -1,7 +1,7 @@
 """The sparse product with dropped entries as a Triton kernel, for GPUs.
 
-Not yet measured on a GPU: checked against the dense backend in Triton's interpreter and compiled
-for Hopper. A program owns a row of the result and some of its columns, marches over the row's
+Checked against the dense backend in Triton's interpreter, and against float64 on an H200
+(benchmarks/sparse.md). A program owns a row of the result and some of its columns, marches over the row's
 entries in their order and draws for each whether it stays, as `edge_hash` says: no values are
 written out, no atomics are used, and the result is the same in every run.
 
@@ -18,10 +18,9 @@ from graphcl.kernels import sparse_triton_kernel
 from graphcl.kernels.scaled_matrix import ScaledMatrix
 from graphcl.kernels.sparse_matrix import SparseMatrix
 
-ENTRIES = 16
-"""Entries of a row that a program takes at a time."""
-WARPS = 4
-"""Groups of 32 threads that a program has."""
+WHOLE, DROPPED = (32, 1), (16, 2)
+"""Entries of a row that a program takes at a time, and its groups of 32 threads: the fastest of
+those tried on an H200 at Gowalla's size, where drawing for each entry is most of the work or not."""
 LARGEST_PART = 128
 """Columns of the result that a program owns at most."""
 
@@ -56,6 +55,7 @@ def triton_product(
         return out
     part = min(triton.next_power_of_2(width), LARGEST_PART)
     seed = 0 if dropped is None else dropped.seed
+    entries, warps = WHOLE if dropped is None else DROPPED
     sparse_triton_kernel.product_kernel[rows, triton.cdiv(width, part)](
         pointer,
         column,
@@ -79,8 +79,8 @@ def triton_product(
         TURNED=dropped is not None and dropped.turned,
         KEEP_SELF_LOOPS=dropped is not None and dropped.keep_self_loops,
         DIVIDE=dropped is not None and dropped.divide,
-        AT_A_TIME=ENTRIES,
+        AT_A_TIME=entries,
         PART=part,
-        num_warps=WARPS,
+        num_warps=warps,
     )
     return out

@@ -8,8 +8,8 @@ CSR tensor rebuilds the transpose at every backward pass, and gather + `index_ad
 Backends: "native", the compiled kernel on the CPU (32-bit columns, rows read ahead, values computed
 from degrees, entries dropped by hash, threads; the same bits for any number of them); "torch", the
 CSR product of MKL or cuSPARSE; "dense", the matrix written out, for tests; "triton", which drops
-inside the product on a CUDA device and has not yet been measured on one. "auto" takes the first of
-native and torch that can.
+inside the product on a CUDA device. "auto" takes native on the CPU and torch elsewhere, but for
+dropped entries on a CUDA device, where it takes triton.
 """
 
 from __future__ import annotations

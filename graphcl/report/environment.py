@@ -39,6 +39,7 @@ def _card(run: Run, with_versions: bool) -> str:
         ("command", f"<code>{html.escape(result.command)}</code>" if result.command else ""),
         ("folder", f"<code>{html.escape(str(run.folder))}</code>"),
         ("started", html.escape(result.started)),
+        ("device", html.escape(result.device)),
         ("seeds", html.escape(phrase(result.seeds))),
         ("wall time", "" if result.seconds is None else duration(result.seconds)),
         ("peak memory", _bytes(result.peak_memory_bytes)),

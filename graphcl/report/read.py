@@ -69,6 +69,7 @@ class Result(_Part):
     versions: dict[str, Any] = Field(default_factory=dict)
     command: Command = ""
     started: str = ""
+    device: str = ""
     select: str | None = None
     headline: list[str] = Field(default_factory=list)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -25,14 +26,15 @@ def choose_device(asked: str = "auto") -> torch.device:
     found = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if asked == "auto":
         return torch.device("cuda", 0) if found else torch.device("cpu")
-    kind, _, number = asked.partition(":")
-    if kind not in ("cpu", "cuda") or (number and (kind == "cpu" or not number.isdecimal())):
+    meant = re.fullmatch(r"cpu|cuda(?::([0-9]{1,3}))?", asked)
+    if meant is None:
         raise ConfigError(f"the device must be one of {', '.join(KINDS)} (got '{asked}')")
-    if kind == "cpu":
+    if asked == "cpu":
         return torch.device("cpu")
-    if int(number or 0) >= found:
+    number = int(meant[1] or 0)
+    if number >= found:
         raise ConfigError(f"torch finds {found} CUDA devices here (got '{asked}')")
-    return torch.device("cuda", int(number or 0))
+    return torch.device("cuda", number)
 
 
 def describe_device(device: torch.device) -> str:

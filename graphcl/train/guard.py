@@ -40,15 +40,11 @@ def check_gradients(parameters: Iterable[tuple[str, nn.Parameter]], epoch: int, 
     """Raise `NonFiniteError` naming the first parameter whose gradient is not finite."""
     # One reduction instead of a mask: a sum of finite squares can overflow only
     # for gradients beyond 1e19, which are as lost as infinite ones.
-    norms = {
-        name: parameter.grad.norm().double()
-        for name, parameter in parameters
-        if parameter.grad is not None
-    }
-    if not norms or bool(torch.isfinite(torch.stack(list(norms.values()))).all()):
+    gradients = {name: each.grad for name, each in parameters if each.grad is not None}
+    if bool(torch.isfinite(nn.utils.get_total_norm(gradients.values()))):
         return
-    for name, norm in norms.items():
-        if not bool(torch.isfinite(norm)):
+    for name, gradient in gradients.items():
+        if not bool(torch.isfinite(gradient.norm())):
             raise NonFiniteError(
                 f"the gradient of parameter '{name}' is not finite at epoch {epoch}, step {step}"
             )

@@ -102,7 +102,7 @@ def contrast(
         decoupled: leave the positive out of the denominator (Yeh et al. 2021).
         backend: "dense" (O(M N) memory, twice differentiable), "tiles" (exact,
             O((M + N) d) memory), "native" (the same in C++, on the CPU), "triton" (on
-            CUDA devices; not yet measured there), or "auto": dense up to `DENSE_LIMIT`
+            CUDA devices), or "auto": dense up to `DENSE_LIMIT`
             entries, above that the fastest of the others.
         tile: side of a tile in rows. Memory grows with its square.
 

@@ -1,8 +1,8 @@
 """The passes over all pairs as two Triton kernels, for GPUs.
 
-Not yet measured on a GPU: the kernels are checked against the dense backend in
-Triton's interpreter and compiled for Hopper; `benchmarks/contrast_gpu.py` checks
-and times them on a CUDA device.
+The kernels are checked against the dense backend, in Triton's interpreter and compiled
+on an H200; `benchmarks/contrast_gpu.py` checks and times them on a CUDA device
+(benchmarks/contrast.md: fast in bfloat16, not yet tuned for TF32 and float32).
 
 Work, counting a multiply-add as two operations: forward 2MNd, for both
 directions too; backward 4MNd for each side that wants a gradient. When the key

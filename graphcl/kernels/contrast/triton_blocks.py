@@ -1,6 +1,6 @@
 """Block sizes of the Triton kernels: a table instead of a search at run time.
 
-Not yet measured on a GPU; chosen by counting for a Hopper multiprocessor (H100:
+Not yet tuned on a GPU; chosen by counting for a Hopper multiprocessor (H100:
 132 of them, 227 kB of shared memory and 64k registers each), and by what the
 compiler reports for it (tensor-core instructions, no or next to no registers
 spilled, shared memory as below):

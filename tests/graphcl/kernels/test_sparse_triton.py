@@ -107,7 +107,7 @@ def test_without_a_device(monkeypatch):
 def test_without_triton(monkeypatch):
     monkeypatch.setitem(sys.modules, "graphcl.kernels.sparse_triton", None)
     with pytest.raises(ArgumentError, match="needs the package triton"):
-        spmm(graph(False), torch.ones(22, 1, dtype=torch.float64), backend="triton")
+        spmm(graph(False), torch.ones(22, 1, dtype=torch.float64, device=DEVICE), backend="triton")
 
 
 @needs_triton
