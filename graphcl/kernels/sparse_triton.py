@@ -1,8 +1,8 @@
 """The sparse product with dropped entries as a Triton kernel, for GPUs.
 
 Checked against the dense backend in Triton's interpreter, and against float64 on an H200
-(benchmarks/sparse.md). A program owns a row of the result and some of its columns, marches over the row's
-entries in their order and draws for each whether it stays, as `edge_hash` says: no values are
+(benchmarks/sparse.md). A program owns a row of the result and some of its columns, marches over
+the row's entries in their order and draws for each whether it stays, as `edge_hash` says: no values are
 written out, no atomics are used, and the result is the same in every run.
 
 Importing this module imports triton.
@@ -20,7 +20,7 @@ from graphcl.kernels.sparse_matrix import SparseMatrix
 
 WHOLE, DROPPED = (32, 1), (16, 2)
 """Entries of a row that a program takes at a time, and its groups of 32 threads: the fastest of
-those tried on an H200 at Gowalla's size, where drawing for each entry is most of the work or not."""
+those tried on an H200 at Gowalla's size, of a whole matrix and of one with dropped entries."""
 LARGEST_PART = 128
 """Columns of the result that a program owns at most."""
 
