@@ -8,10 +8,10 @@ import torch
 
 
 def data_device(data: Any) -> torch.device:
-    """The device of a PyG graph or of a log; the CPU for one without tensors."""
+    """The device of a PyG graph or of a log; the CPU for what holds no tensor that is known."""
     if isinstance(known := getattr(data, "device", None), torch.device):
         return known
-    for store in data.stores:
+    for store in getattr(data, "stores", ()):
         for value in store.values():
             if isinstance(value, torch.Tensor):
                 return value.device

@@ -2,8 +2,8 @@
 
 Checked against the dense backend in Triton's interpreter, and against float64 on an H200
 (benchmarks/sparse.md). A program owns a row of the result and some of its columns, marches over
-the row's entries in their order and draws for each whether it stays, as `edge_hash` says: no values are
-written out, no atomics are used, and the result is the same in every run.
+the row's entries in their order and draws for each whether it stays, as `edge_hash` says: no
+values are written out, no atomics are used, and the result is the same in every run.
 
 Importing this module imports triton.
 """
