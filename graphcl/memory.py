@@ -39,6 +39,7 @@ def memory_errors() -> Iterator[None]:
         if not is_too_large(error):
             raise
         reason = " ".join(str(error).split())[:200] or "no memory is left"
+        other = ", or --device cpu" if "CUDA" in reason else ""
         raise TooLargeError(
-            f"this takes more memory than there is; smaller sizes may fit ({reason})"
+            f"this takes more memory than there is; smaller sizes{other} may fit ({reason})"
         ) from error

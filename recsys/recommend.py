@@ -69,7 +69,7 @@ class Recommendations:
         """
         numbers = user_numbers(self.history, users)
         also = [] if self.also_seen is None else [self.also_seen]
-        logs = [] if _keeps(seen) else [self.history, *also]
+        logs = [] if _keeps(seen) else [log.to("cpu") for log in (self.history, *also)]
         known = self.history.to(device_of(self.method))
         lists = self._lists(
             lambda block: self.method.score(numbers[block].to(known.device), known),

@@ -172,7 +172,9 @@ def _versions(loaded: LoadedRun) -> str:
     rows = [
         f"| {name} | {trained.get(name, '')} | {now.get(name, '')} |" for name in {**trained, **now}
     ]
-    return "\n".join(["| | trained with | exported with |", "|---|---|---|", *rows])
+    table = "\n".join(["| | trained with | exported with |", "|---|---|---|", *rows])
+    device = loaded.result.device
+    return f"Trained on {device}.\n\n{table}" if device else table
 
 
 def _number(metric: Metric) -> str:

@@ -18,6 +18,7 @@ PACKAGES = (
     "scipy",
     "scikit-learn",
     "scikit-network",
+    "triton",
 )
 
 

@@ -7,7 +7,7 @@ import fcntl
 import io
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 from graphcl.atomic import write_bytes, write_json, write_text
 from graphcl.config import dump_yaml, read_yaml
 from graphcl.errors import CheckpointError, OutputError
+from graphcl.train.checkpoint import load_checkpoint
 from graphcl.train.folder import CheckpointFolder
 from graphcl.train.state import MOST_SECONDS, Natural, Part
 
@@ -171,6 +172,20 @@ class RunFolder:
                 return record
             found = f"it is of seed {record['seed']}"
         raise self.damaged_record(seed, found)
+
+    def begun_on(self, seeds: Sequence[int]) -> str | None:
+        """The kind of device ("cpu", "cuda") of the first stored part of these seeds, if any."""
+        for seed in seeds:
+            try:
+                record = self.seed_record(seed)
+                parts = (
+                    record["parts"] if record
+                    else load_checkpoint(self.checkpoints(seed).last).state["parts"]
+                )  # fmt: skip
+                return str(parts[-1].get("device", "cpu")).partition(":")[0]
+            except (CheckpointError, LookupError, TypeError, AttributeError):
+                continue  # whatever is wrong with it is told when the seed is resumed
+        return None
 
     def damaged_record(self, seed: int, reason: str) -> CheckpointError:
         """The error about the record of `seed`, which says how to go on."""

@@ -25,7 +25,6 @@ from graphcl.memory import memory_errors
 from graphcl.methods.contract import Method
 from graphcl.report.read import Result, read_result
 from graphcl.train.checkpoint import Checkpoint, load_checkpoint, restore_model
-from graphcl.train.seeds import seed_everything
 
 WEIGHTS = "model.safetensors"
 """The weights of an exported folder, under the names that the method gives them."""
@@ -113,9 +112,9 @@ def load_run(
         seed, None if data_root is None else Path(data_root), dataset=dataset
     )
     _check_data(folder, split, result)
-    # Only the global generator of the caller must not notice.
+    # The caller's global generator must not notice; those of GPUs are not touched.
     with torch.random.fork_rng(devices=[]), memory_errors():
-        seed_everything(seed)
+        torch.default_generator.manual_seed(seed)
         seen = specification.task.training_data(specification.method_class, split)
         method: Method = specification.method_class(specification.settings, seen)
     if exported:

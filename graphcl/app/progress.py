@@ -40,6 +40,10 @@ class ProgressDisplay:
             highlight=False,
         )
 
+    def tell_device(self, device: str) -> None:
+        """One line about a GPU that is used."""
+        self.console.print(f"device: {device}", highlight=False, markup=False)
+
     def tell_complete(self, folder: Path) -> None:
         """One line about a run that has nothing left to do."""
         self.console.print(

@@ -54,6 +54,7 @@ def result_of(
     seeds = [record["seed"] for record in records]
     parts = _parts(records) or [{**part, "seeds": seeds}]
     begun = {name: value for name, value in parts[0].items() if name != "seeds"}
+    begun["device"] = " and ".join(dict.fromkeys(part.get("device", "cpu") for part in parts))
     return {
         "method": specification.method,
         "dataset": split.dataset,

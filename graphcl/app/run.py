@@ -26,7 +26,13 @@ from graphcl.config import fingerprint as fingerprint_of
 from graphcl.errors import ConfigError
 from graphcl.evaluate.contract import Split
 from graphcl.train.checkpoint import Checkpoint
-from graphcl.train.device import choose_device, describe_device, make_method, on_device
+from graphcl.train.device import (
+    choose_device,
+    describe_device,
+    make_method,
+    moves,
+    on_device,
+)
 from graphcl.train.folder import CheckpointFolder
 from graphcl.train.log import RunLog, rewind, seed_records
 from graphcl.train.loop import Trainer
@@ -61,6 +67,8 @@ def run(
     place = choose_device("cpu" if processes.count > 1 and device == "auto" else device)
     if processes.count > 1 and place.type != "cpu":
         raise ConfigError(f"several processes train on the CPU alone (got the device '{device}')")
+    if resume and device == "auto" and folder.begun_on(specification.seeds) == "cpu":
+        place = torch.device("cpu")
     if resume:
         # Seeds that are there already stay part of the run.
         stored = processes.from_first(folder.stored_seeds)
@@ -68,6 +76,12 @@ def run(
         specification = replace(specification, seeds=tuple(seeds))
     # Data first: a mistake there must not leave a run folder behind.
     split = specification.load(specification.seeds[0], data_root)
+    if device == "auto" and not moves(split):
+        place = torch.device("cpu")
+    if place.type != "cpu":
+        display.tell_device(describe_device(place))
+    if place.type == "cuda":
+        torch.cuda.set_device(place)
     with folder.locked() if processes.first else nullcontext():
         return _run_seeds(
             specification, split, folder, display,
@@ -234,7 +248,9 @@ def _run_seed(
     before = checkpoint.state["progress"] if checkpoint else {}
     seconds_before = before.get("seconds", 0.0)
     opening = time.perf_counter()
-    with _sinks(specification, split, seed, folder, display, before, tracking, team) as log:
+    with _sinks(
+        specification, split, seed, folder, display, before, tracking, team, part["device"]
+    ) as log:
         clock += time.perf_counter() - opening  # a service's own time is not the training's
         if method.trainable:
             trainer = Trainer(
@@ -283,12 +299,13 @@ def _sinks(
     before: Mapping[str, Any],
     tracking: Tracking,
     team: Processes,
+    device: str,
 ) -> Sink:
     """Where the records of a seed go: the log first, for it must not miss any."""
     if not team.first:
         return Sink()
     log = RunLog(folder.log)
-    services = tracking.seed(tracked_run(specification, split, seed, folder.path))
+    services = tracking.seed(tracked_run(specification, split, seed, folder.path, device=device))
     if before and services:
         for record in seed_records(folder.log, seed):
             Sinks(*services).write(record)

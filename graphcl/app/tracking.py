@@ -75,6 +75,7 @@ def tracked_run(
     folder: Path,
     *,
     trial: int | None = None,
+    device: str = "cpu",
 ) -> TrackedRun:
     """One seed of the run, or of the `trial` of a study, in `folder`."""
     described = {
@@ -83,6 +84,7 @@ def tracked_run(
         "dataset": split.dataset,
         "protocol": split.protocol,
         "versions": versions(),
+        "device": device,
     }
     del described["seeds"]
     within, called = ("", "") if trial is None else (f"trial-{trial}/", f" trial {trial}")

@@ -18,7 +18,7 @@ from graphcl.errors import ArgumentError, ConfigError, NonFiniteError, TooLargeE
 from graphcl.evaluate.contract import Sealed, Split, Task
 from graphcl.memory import memory_errors
 from graphcl.methods.contract import Method
-from graphcl.train.device import choose_device, make_method, on_device
+from graphcl.train.device import choose_device, describe_device, make_method, on_device
 from graphcl.train.folder import CheckpointFolder
 from graphcl.train.log import RunLog
 from graphcl.train.loop import Trainer
@@ -84,7 +84,7 @@ class TrialTraining:
         folder = self.trials / str(trial.number) / f"seed-{seed}"
         tracked = tracked_run(
             replace(self.specification, settings=settings), split, seed, self.folder,
-            trial=trial.number,
+            trial=trial.number, device=describe_device(choose_device(self.device)),
         )  # fmt: skip
         pruned: optuna.TrialPruned | None = None
         best = float("-inf")

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import torch
 from rich.console import Console
 
 from graphcl.app.folder import RunFolder, differences
@@ -21,7 +22,7 @@ from graphcl.app.tracking import Tracking
 from graphcl.app.tune import TuneOptions, Tuner
 from graphcl.config import parse_override, read_yaml
 from graphcl.errors import ConfigError, OutputError
-from graphcl.train.device import choose_device
+from graphcl.train.device import choose_device, describe_device
 from graphcl.train.processes import joined, launched
 
 TRIALS = 50
@@ -87,7 +88,10 @@ def tune(
     )  # fmt: skip
     console = Console()
     services = services or Tracking()
-    choose_device(device)  # a mistake in it is told before anything is written
+    place = choose_device(device)  # a mistake in it is told before anything is written
+    if place.type == "cuda":
+        torch.cuda.set_device(place)
+        console.print(f"device: {describe_device(place)}", highlight=False, markup=False)
     tuner = Tuner(specification, space, options, console, data_root, services, device)
     if moved := tuner.moved():
         console.print(

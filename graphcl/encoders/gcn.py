@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from graphcl.encoders.initialise import initialise
 from graphcl.encoders.layers import layer_activations, layer_shapes
 from graphcl.errors import ArgumentError
 from graphcl.kernels.spmm import SparseMatrix, spmm
@@ -110,7 +111,7 @@ class GCN(nn.Module):
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
         """Glorot-uniform weights and zero biases."""
         for weight in self.weights:
-            nn.init.xavier_uniform_(weight, generator=generator)
+            initialise(weight, nn.init.xavier_uniform_, generator)
         for bias in self.biases:
             nn.init.zeros_(bias)
         norm: Any

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from graphcl.encoders.activations import make_activation
+from graphcl.encoders.initialise import initialise
 
 
 class ProjectionHead(nn.Module):
@@ -43,8 +44,8 @@ class ProjectionHead(nn.Module):
         """Uniform on +-1/sqrt(inputs) for weights and biases, as `nn.Linear` does."""
         for linear in (self.first, self.second):
             bound = linear.in_features**-0.5
-            nn.init.uniform_(linear.weight, -bound, bound, generator=generator)
-            nn.init.uniform_(linear.bias, -bound, bound, generator=generator)
+            initialise(linear.weight, nn.init.uniform_, generator, -bound, bound)
+            initialise(linear.bias, nn.init.uniform_, generator, -bound, bound)
 
     def forward(self, embeddings: Tensor) -> Tensor:
         """(..., in_features) -> (..., out_features)."""

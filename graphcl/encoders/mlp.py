@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from graphcl.encoders.initialise import initialise
 from graphcl.encoders.layers import layer_activations, layer_shapes
 from graphcl.kernels.spmm import SparseMatrix, spmm
 
@@ -50,8 +51,8 @@ class MLP(nn.Module):
         """Uniform on +-1/sqrt(inputs) for weights and biases, as `nn.Linear` does."""
         for weight, bias in zip(self.weights, self.biases, strict=True):
             bound = weight.size(0) ** -0.5
-            nn.init.uniform_(weight, -bound, bound, generator=generator)
-            nn.init.uniform_(bias, -bound, bound, generator=generator)
+            initialise(weight, nn.init.uniform_, generator, -bound, bound)
+            initialise(bias, nn.init.uniform_, generator, -bound, bound)
 
     def forward(
         self,

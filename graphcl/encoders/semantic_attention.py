@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from graphcl.encoders.initialise import initialise
 from graphcl.errors import ArgumentError
 
 
@@ -31,7 +32,7 @@ class SemanticAttention(nn.Module):
         self.linear = nn.Linear(dimension, dimension)
         self.query = nn.Parameter(torch.empty(1, dimension))
         for weight in (self.linear.weight, self.query):
-            nn.init.xavier_normal_(weight, gain=2**0.5, generator=generator)
+            initialise(weight, nn.init.xavier_normal_, generator, gain=2**0.5)
         nn.init.zeros_(self.linear.bias)
 
     def forward(self, views: Sequence[Tensor]) -> Tensor:

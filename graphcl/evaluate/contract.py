@@ -51,7 +51,7 @@ class Split:
     """A data set under a protocol: what may be trained on, chosen by, and tested on."""
 
     train: Any
-    """All that a method sees."""
+    """All that a method sees; it is moved to a GPU by its method `to`, if it has one."""
     validation: Any
     """What `Task.validate` compares with; None where the protocol has no validation part."""
     test: Sealed

@@ -127,5 +127,13 @@ def call(name: str, structure: ctypes.Structure, dtype: torch.dtype | None = Non
 
 
 def address(tensor: Tensor | None) -> int | None:
-    """Where a contiguous tensor's numbers lie."""
-    return None if tensor is None else tensor.data_ptr()
+    """Where a contiguous tensor's numbers lie.
+
+    Raises:
+        ArgumentError: not on the CPU; a kernel would read memory that is not its own.
+    """
+    if tensor is None:
+        return None
+    if tensor.device.type != "cpu":
+        raise ArgumentError(f"compiled kernels compute on the CPU, got tensors on {tensor.device}")
+    return tensor.data_ptr()

@@ -82,6 +82,11 @@ def _checked_probability(
                 f"the probabilities are of a matrix with {rate.threshold.numel()} entries, "
                 f"this one has {matrix.entries}"
             )
+        if rate.threshold.device != matrix.device:
+            raise ArgumentError(
+                f"the probabilities must be on the matrix's device {matrix.device}, "
+                f"got {rate.threshold.device}"
+            )
         return rate
     if isinstance(rate, bool) or not isinstance(rate, (int, float)) or not 0 <= rate <= 1:
         raise ArgumentError(f"rate must be a number in [0, 1], got {rate!r}")

@@ -35,7 +35,7 @@ def kmeans(
     `iterations` moves the centroids to the means of their rows, and stops early when
     no row changes. A cluster that loses all its rows keeps its centroid, so that more
     clusters than distinct rows are allowed: the surplus stays empty. The same generator
-    state gives the same result; sums are matrix products, so on a GPU too.
+    state gives the same result on the CPU; sums are matrix products.
 
     O(iterations N clusters d) time; memory O(N d) and a chunk of rows times clusters.
 

@@ -271,7 +271,8 @@ class SparseMatrix:
         self, device: torch.device | str | None = None, dtype: torch.dtype | None = None
     ) -> SparseMatrix:
         """A copy on another device or with another value dtype; itself when nothing changes."""
-        target = torch.device(device) if device is not None else self.device
+        # Made there, so that "cuda" is the card that it means.
+        target = self.device if device is None else torch.empty(0, device=device).device
         if target == self.device and dtype in (None, self.dtype):
             return self
         if target == self.device:

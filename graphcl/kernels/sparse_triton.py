@@ -10,6 +10,7 @@ Importing this module imports triton.
 
 from __future__ import annotations
 
+import torch
 import triton
 from torch import Tensor
 
@@ -56,31 +57,33 @@ def triton_product(
     part = min(triton.next_power_of_2(width), LARGEST_PART)
     seed = 0 if dropped is None else dropped.seed
     entries, warps = WHOLE if dropped is None else DROPPED
-    sparse_triton_kernel.product_kernel[rows, triton.cdiv(width, part)](
-        pointer,
-        column,
-        structure.value.detach().contiguous() if matrix.weighted else None,
-        x.contiguous(),
-        matrix.row_scale,
-        None if prescaled else matrix.column_scale,
-        out_scale,
-        None if add is None else add.contiguous(),
-        None if dropped is None else dropped.threshold,
-        out,
-        width,
-        # A number would be passed as float32.
-        x.new_full((1,), factor),
-        x.new_full((1,), add_factor),
-        seed & 0xFFFFFFFF,
-        seed >> 32,
-        0 if dropped is None else dropped.threshold_of_all,
-        DROP=dropped is not None,
-        UNDIRECTED=dropped is not None and dropped.undirected,
-        TURNED=dropped is not None and dropped.turned,
-        KEEP_SELF_LOOPS=dropped is not None and dropped.keep_self_loops,
-        DIVIDE=dropped is not None and dropped.divide,
-        AT_A_TIME=entries,
-        PART=part,
-        num_warps=warps,
-    )
+    # Triton launches on the current device, which need not be the tensors'.
+    with torch.cuda.device_of(x):
+        sparse_triton_kernel.product_kernel[rows, triton.cdiv(width, part)](
+            pointer,
+            column,
+            structure.value.detach().contiguous() if matrix.weighted else None,
+            x.contiguous(),
+            matrix.row_scale,
+            None if prescaled else matrix.column_scale,
+            out_scale,
+            None if add is None else add.contiguous(),
+            None if dropped is None else dropped.threshold,
+            out,
+            width,
+            # A number would be passed as float32.
+            x.new_full((1,), factor),
+            x.new_full((1,), add_factor),
+            seed & 0xFFFFFFFF,
+            seed >> 32,
+            0 if dropped is None else dropped.threshold_of_all,
+            DROP=dropped is not None,
+            UNDIRECTED=dropped is not None and dropped.undirected,
+            TURNED=dropped is not None and dropped.turned,
+            KEEP_SELF_LOOPS=dropped is not None and dropped.keep_self_loops,
+            DIVIDE=dropped is not None and dropped.divide,
+            AT_A_TIME=entries,
+            PART=part,
+            num_warps=warps,
+        )
     return out

@@ -108,7 +108,15 @@ def rank_items(
     count, size = len(users), users.shape[1] if items is None else len(items)
     if isinstance(k, bool) or not isinstance(k, int) or k < 0:
         raise ArgumentError(f"k must be an integer of at least 0, got {k!r}")
+    if items is not None and items.device != users.device:
+        raise ArgumentError(
+            f"user and item vectors must be on one device, got {users.device} and {items.device}"
+        )
     for name, lists in (("targets", targets), ("excluded", excluded)):
+        if lists is not None and {part.device for part in lists} != {users.device}:
+            raise ArgumentError(
+                f"{name} must be on the scores' device {users.device}, got {lists[1].device}"
+            )
         _check_lists(name, lists, count, size)
     with torch.no_grad():
         if use_compiled(backend, users, among=WithDense):

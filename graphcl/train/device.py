@@ -26,7 +26,7 @@ def choose_device(asked: str = "auto") -> torch.device:
     found = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if asked == "auto":
         return torch.device("cuda", 0) if found else torch.device("cpu")
-    meant = re.fullmatch(r"cpu|cuda(?::([0-9]{1,3}))?", asked)
+    meant = re.fullmatch(r"cpu|cuda(?::([0-9]{1,9}))?", asked)
     if meant is None:
         raise ConfigError(f"the device must be one of {', '.join(KINDS)} (got '{asked}')")
     if asked == "cpu":
@@ -48,11 +48,24 @@ def on_device(split: Split, device: torch.device) -> Split:
     """The split with what methods see on `device`; targets stay where they are evaluated.
 
     The split that was given is left as it is.
+
+    Raises:
+        ConfigError: the data cannot be moved.
     """
     if device.type == "cpu":
         return split
+    if not moves(split):
+        raise ConfigError(
+            f"the data of '{split.dataset.get('name')}' cannot be moved to {device}: it is a "
+            f"{type(split.train).__name__} without a method `to`; give --device cpu"
+        )
     # PyG's `to` changes the object it is called on.
     return replace(split, train=copy.copy(split.train).to(device))
+
+
+def moves(split: Split) -> bool:
+    """Whether what methods see can be moved to another device."""
+    return callable(getattr(split.train, "to", None))
 
 
 def make_method(method_class: type[Any], settings: Any, task: Any, split: Split) -> Any:

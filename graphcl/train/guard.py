@@ -13,8 +13,9 @@ from graphcl.errors import NonFiniteArgumentError, NonFiniteError
 def check_losses(parts: Mapping[str, Tensor], epoch: int, step: int) -> None:
     """Raise `NonFiniteError` naming the first part of the loss that is NaN or infinite."""
     # One answer for all parts: on a GPU every answer is waited for.
-    finite = torch.stack([torch.isfinite(value.detach()).all() for value in parts.values()])
-    if bool(finite.all()):
+    device = next(iter(parts.values())).device
+    finite = [torch.isfinite(value.detach()).all().to(device) for value in parts.values()]
+    if bool(torch.stack(finite).all()):
         return
     # Parts before `total`: the total is non-finite whenever a part is, and says less.
     for name in sorted(parts, key=lambda part: part == "total"):
@@ -40,7 +41,11 @@ def check_gradients(parameters: Iterable[tuple[str, nn.Parameter]], epoch: int, 
     """Raise `NonFiniteError` naming the first parameter whose gradient is not finite."""
     # One reduction instead of a mask: a sum of finite squares can overflow only
     # for gradients beyond 1e19, which are as lost as infinite ones.
-    gradients = {name: each.grad for name, each in parameters if each.grad is not None}
+    gradients = {
+        name: each.grad.coalesce().values() if each.grad.is_sparse else each.grad
+        for name, each in parameters
+        if each.grad is not None
+    }
     if bool(torch.isfinite(nn.utils.get_total_norm(gradients.values()))):
         return
     for name, gradient in gradients.items():

@@ -41,7 +41,7 @@ class Trainer:
 
     The model that training ends with is the best by validation, or the last one where
     the protocol has no validation part. A killed run that is resumed goes through the
-    same random states as an uninterrupted one and so ends with the same bits.
+    same random states as an uninterrupted one and so ends, on the CPU, with the same bits.
     """
 
     def __init__(
@@ -146,12 +146,11 @@ class Trainer:
         """
         restore_model(self.method, checkpoint.part("model"), checkpoint.path)
         state = read_state(checkpoint, self.method.config.epochs)
-        device = state.parts[-1].device if state.parts else "cpu"
-        if not device.startswith(self.generator.device.type):
-            raise self._foreign(
-                checkpoint,
-                f"it was trained on {device}, whose random numbers are not those of "
-                f"{self.generator.device.type} (--device)",
+        kind = (state.parts[-1].device if state.parts else "cpu").partition(":")[0]
+        if kind != self.generator.device.type:
+            raise CheckpointError(
+                f"the training of '{checkpoint.path}' was begun on {kind}, whose random numbers "
+                f"{self.generator.device.type} does not draw; give --device {kind} or another --out"
             )
         if state.optimized != self._optimized():
             raise self._foreign(checkpoint, "its optimiser has other parameters")
@@ -206,7 +205,7 @@ class Trainer:
             for step, batch in enumerate(self.method.batches(self.generator), start=1):
                 parts = self._step(batch, epoch, step)
                 for name, value in parts.items():
-                    values.setdefault(name, []).append(value.detach().reshape(()))
+                    values.setdefault(name, []).append(value.detach().clone().reshape(()))
         # By its own count: a step of an alternating method need not have every part.
         means = {name: sum(torch.stack(each).tolist()) / len(each) for name, each in values.items()}
         seconds = time.perf_counter() - started

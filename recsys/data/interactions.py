@@ -269,7 +269,7 @@ class Interactions:
 
     def to(self, device: torch.device | str) -> Interactions:
         """The same log with its tensors on `device`."""
-        if self.device == torch.device(device):
+        if self.device == torch.empty(0, device=device).device:
             return self
         return replace(
             self,

@@ -388,7 +388,10 @@ def _add_genres(log: Interactions, items: pd.DataFrame) -> Interactions:
     ids = items[_key_column(items, "item")].str.strip()
     listed = dict(zip(ids, items["genres"].str.strip(), strict=True))
     found = [str(listed.get(str(item), "")) for item in log.item_ids]
-    genres = [[] if text in ("", NO_GENRES) else text.split("|") for text in found]
+    genres = [
+        [] if text == NO_GENRES else [genre.strip() for genre in text.split("|") if genre.strip()]
+        for text in found
+    ]
     return log.with_features(items={**log.item_features, "genres": Labels.from_lists(genres)})
 
 

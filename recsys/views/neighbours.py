@@ -155,6 +155,11 @@ class NeighbourTable:
 
         Numbers outside the table (mask tokens, padding) have none.
         """
+        if items.device != self.table.device:
+            raise ArgumentError(
+                f"items must be on the table's device {self.table.device}, got {items.device}; "
+                "move one of them with .to"
+            )
         listed = (items >= 0) & (items < len(self.table))
         number = items.long().where(listed, torch.zeros_like(items, dtype=torch.long))
         counts = self.counts[number] * listed

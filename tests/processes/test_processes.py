@@ -62,7 +62,7 @@ def group() -> Iterator[Group]:
 
 def command(method: str, data: Path, out: Path, *more: Any) -> list[Any]:
     settings = [word for setting in SETTINGS[method] for word in ("--set", setting)]
-    return ["run", method, data, "--out", out, *settings, *more]
+    return ["run", method, data, "--out", out, "--device", "cpu", *settings, *more]
 
 
 def weights(run: Path, seed: int = 0, name: str = "last") -> dict[str, torch.Tensor]:

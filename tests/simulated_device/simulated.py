@@ -1,10 +1,10 @@
-"""A CUDA device that is not there: tensors lie on the CPU and say that they are on `cuda:0`.
+"""A GPU that is not there: tensors lie on the CPU and say that they are on `simulated:0`.
 
 Code for a GPU goes wrong in ways that no CPU shows: operands on two devices, an array taken from
-device memory, a compiled kernel given an address of it, a generator of the other side. Inside
-`simulated_device()` every tensor that is made on or moved to "cuda" is a `DeviceTensor`, whose
-operations are computed on the CPU after the check that CUDA would make. It says nothing about
-speed or about CUDA's own kernels.
+device memory, a generator of the other side. Inside `simulated_device()` every tensor that is made
+on the device or moved to it is a `DeviceTensor`, whose operations are computed on the CPU after the
+checks that CUDA would make. It says nothing about speed, nor about CUDA's own kernels; a sparse
+tensor of it says that it is dense, and the fused GRU is not there.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Any
 from unittest import mock
 
 import torch
+from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode, return_and_correct_aliasing
 from torch.utils._pytree import tree_flatten, tree_map
 
@@ -36,8 +37,15 @@ CPU = torch.device("cpu")
 aten = torch.ops.aten
 ACROSS = (aten._to_copy, aten.copy_, aten.set_)
 """What takes tensors of two devices."""
-INDEXING = (aten.index, aten.index_put, aten.index_put_, aten._index_put_impl_,
-            aten._unsafe_index, aten._unsafe_index_put)  # fmt: skip
+INDEXING = (
+    aten.index, aten.index_put, aten.index_put_, aten._index_put_impl_,
+    aten._unsafe_index, aten._unsafe_index_put,
+)  # fmt: skip
+"""What takes indices on the CPU for a tensor on the device."""
+WITH_A_NUMBER = (
+    aten.fill, aten.fill_, aten.masked_fill, aten.masked_fill_, aten.where, *INDEXING,
+)  # fmt: skip
+"""What takes one number on the CPU though it is not pointwise."""
 SPARSE = (aten._sparse_csr_tensor_unsafe, aten._sparse_compressed_tensor_unsafe)
 
 
@@ -58,6 +66,24 @@ class SimulatedGenerator(torch.Generator):
         return self.claimed
 
 
+class Generators(TorchFunctionMode):
+    """Refuses a generator of the other side; below, one has lost where it says it is."""
+
+    def __torch_function__(
+        self, function: Any, types: Any, arguments: Any = (), named: Any = None
+    ) -> Any:
+        named = named or {}
+        flat = tree_flatten((arguments, named))[0]
+        tensors = [value for value in flat if isinstance(value, torch.Tensor)]
+        device = named.get("device") or (tensors[0].device if tensors else CPU)
+        for generator in (value for value in flat if isinstance(value, SimulatedGenerator)):
+            if generator.device.type != torch.device(device).type:
+                raise WrongDevice(
+                    f"{function}: a generator on {generator.device} for numbers on {device}"
+                )
+        return function(*arguments, **named)
+
+
 class DeviceTensor(torch.Tensor):
     """A tensor that says it is on the device; `inner` holds its numbers."""
 
@@ -69,7 +95,6 @@ class DeviceTensor(torch.Tensor):
         place = {}
         if inner.layout == torch.strided:
             place = {"strides": inner.stride(), "storage_offset": inner.storage_offset()}
-        # A wrapper cannot be sparse; it says that it is dense.
         tensor: DeviceTensor = torch.Tensor._make_wrapper_subclass(  # type: ignore[attr-defined]
             cls, inner.size(), dtype=inner.dtype, device=DEVICE, **place
         )
@@ -78,6 +103,14 @@ class DeviceTensor(torch.Tensor):
 
     def __repr__(self, *arguments: Any, **named: Any) -> str:
         return f"DeviceTensor({self.inner!r})"
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> DeviceTensor:
+        if id(self) not in memo:
+            made = DeviceTensor(self.inner.detach().clone()).requires_grad_(self.requires_grad)
+            if getattr(self, "_is_param", False):
+                made._is_param = True
+            memo[id(self)] = made
+        return memo[id(self)]
 
     def new_tensor(self, data: Any, dtype: torch.dtype | None = None) -> torch.Tensor:
         return torch.tensor(data, dtype=dtype or self.dtype, device=DEVICE)
@@ -94,6 +127,7 @@ class DeviceTensor(torch.Tensor):
         raise WrongDevice("an array of a tensor on the device; give it to the CPU first")
 
     def data_ptr(self) -> int:
+        # It tells tensors apart. `graphcl.kernels.compiled.address` is what gives it to kernels.
         return self.inner.data_ptr()
 
     @classmethod
@@ -113,82 +147,63 @@ class Device(TorchDispatchMode):
 
 
 def dispatched(function: Any, arguments: Any, named: dict[str, Any]) -> Any:
-    """The result on the CPU, on the device where CUDA's would be."""
-    flat, _ = tree_flatten((arguments, named))
-    tensors = [value for value in flat if isinstance(value, torch.Tensor)]
-    packet = getattr(function, "overloadpacket", None)
-    wanted = named.get("device")
-    if wanted is not None:
-        on_device = torch.device(wanted).type == NAME
-    else:
-        on_device = any(isinstance(tensor, DeviceTensor) for tensor in tensors)
+    """The result on the CPU, said to be on the device where CUDA's would be."""
+    tensors = [v for v in tree_flatten((arguments, named))[0] if isinstance(v, torch.Tensor)]
+    involved = any(isinstance(tensor, DeviceTensor) for tensor in tensors)
+    packet, wanted = function.overloadpacket, named.get("device")
+    on_device = involved if wanted is None else torch.device(wanted).type == NAME
+    if not on_device and not involved:
+        return function(*arguments, **named)
     if packet not in ACROSS:
-        check(packet, arguments, tensors, named, on_device)
-    if on_device or any(isinstance(tensor, DeviceTensor) for tensor in tensors):
-        inner_arguments, inner_named = tree_map(
-            lambda value: value.inner if isinstance(value, DeviceTensor) else value,
-            (arguments, named),
-        )
-        if wanted is not None:
-            inner_named["device"] = CPU
-            inner_named.pop("pin_memory", None)
-        generator = inner_named.get("generator")
-        if generator is not None:
-            inner_named["generator"] = generator
-        result = function(*inner_arguments, **inner_named)
-        if packet is aten.copy_ and not isinstance(arguments[0], DeviceTensor):
-            return arguments[0]
-        if wanted is not None and not on_device:
-            # `.cpu()` of a CPU tensor would not copy.
-            return result
-        if not on_device:
-            return result
-        wrapped = tree_map(
-            lambda value: (
-                DeviceTensor(value)
-                if isinstance(value, torch.Tensor) and not isinstance(value, DeviceTensor)
-                else value
-            ),
-            result,
-        )
-        if packet in SPARSE:
-            return wrapped
-        return return_and_correct_aliasing(function, arguments, named, wrapped)
-    return function(*arguments, **named)
+        check(packet, arguments, tensors)
+    inner_arguments, inner_named = tree_map(
+        lambda value: value.inner if isinstance(value, DeviceTensor) else value,
+        (arguments, named),
+    )
+    if wanted is not None:
+        inner_named["device"] = CPU
+        inner_named.pop("pin_memory", None)
+    result = function(*inner_arguments, **inner_named)
+    if packet is aten.copy_ and not isinstance(arguments[0], DeviceTensor):
+        return arguments[0]
+    if not on_device:
+        return result
+    wrapped = tree_map(
+        lambda value: DeviceTensor(value) if type(value) is torch.Tensor else value, result
+    )
+    if packet in SPARSE:
+        return wrapped
+    return return_and_correct_aliasing(function, arguments, named, wrapped)
 
 
-def check(
-    packet: Any, arguments: Any, tensors: list[torch.Tensor], named: dict[str, Any], on_device: bool
-) -> None:
-    """Refuse what CUDA would refuse."""
-    generators = [
-        value for value in tree_flatten((arguments, named))[0] if isinstance(value, torch.Generator)
-    ]
-    for generator in generators:
-        if (generator.device.type == NAME) != on_device:
-            raise WrongDevice(
-                f"{packet}: generator on {generator.device}, tensors on the other side"
-            )
+def check(packet: Any, arguments: Any, tensors: list[torch.Tensor]) -> None:
+    """Refuse tensors that CUDA would refuse together."""
     if packet in INDEXING:
-        target, indices = arguments[0], [index for index in arguments[1] if index is not None]
+        target, indices = arguments[0], arguments[1]
         if not isinstance(target, DeviceTensor) and any(
             isinstance(index, DeviceTensor) for index in indices
         ):
             raise WrongDevice(f"{packet}: a CPU tensor indexed by one on the device")
         tensors = [target, *(value for value in arguments[2:] if isinstance(value, torch.Tensor))]
-    devices = {
+    # One number on the CPU may take part in what is done number by number.
+    takes_a_number = packet in WITH_A_NUMBER or any(
+        torch.Tag.pointwise in getattr(packet, name).tags for name in packet.overloads()
+    )
+    sides = {
         isinstance(tensor, DeviceTensor)
         for tensor in tensors
-        if isinstance(tensor, DeviceTensor) or tensor.dim() > 0
+        if isinstance(tensor, DeviceTensor) or tensor.dim() > 0 or not takes_a_number
     }
-    if len(devices) == 2:
+    if len(sides) == 2:
         raise WrongDevice(f"{packet}: tensors on the device and on the CPU")
 
 
 @contextmanager
 def simulated_device() -> Iterator[torch.device]:
     """The device for the length of a block."""
+    tensor_function = torch.tensor
 
+    # These two make the numbers on the CPU and move them where no mode looks.
     def make_tensor(data: Any, **named: Any) -> torch.Tensor:
         device = named.pop("device", None)
         made = tensor_function(data, **named)
@@ -199,11 +214,11 @@ def simulated_device() -> Iterator[torch.device]:
             return data.to(**named)
         return make_tensor(data, **named)
 
-    tensor_function = torch.tensor
     with (
-        mock.patch.object(torch, "as_tensor", as_tensor),
         mock.patch.object(torch, "tensor", make_tensor),
+        mock.patch.object(torch, "as_tensor", as_tensor),
         mock.patch.object(torch, "Generator", SimulatedGenerator),
         Device(),
+        Generators(),
     ):
         yield DEVICE

@@ -25,6 +25,10 @@ from graphcl.train.seeds import seed_everything
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+# Imported before any test runs: a device that is new cannot be told of once autograd has started.
+if not torch.cuda.is_available():
+    from simulated import simulated_device
+
 METHODS = method_table()
 SERVED = [(name, task) for name in METHODS for task in load_class("method", name, METHODS).tasks]
 EPOCHS = {"epochs": 2, "evaluate_every": 1, "max_length": 20}
@@ -59,8 +63,6 @@ CHOSEN = [*choices(), ("grace", "node-classification", {"batch_size": 16})]
 def a_device():
     if torch.cuda.is_available():
         return nullcontext(torch.device("cuda", 0))
-    from simulated import simulated_device
-
     return simulated_device()
 
 

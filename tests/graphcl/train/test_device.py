@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,18 +16,20 @@ from graphcl.app.main import app
 from graphcl.app.progress import ProgressDisplay
 from graphcl.app.settings import specify
 from graphcl.errors import CheckpointError, ConfigError
-from graphcl.train.device import choose_device, describe_device, on_device
+from graphcl.train.device import choose_device, describe_device, moves, on_device
 from graphcl.train.processes import Processes
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "simulated_device"))
+
+# Imported before any test runs: a device that is new cannot be told of once autograd has started.
+if not torch.cuda.is_available():
+    from simulated import simulated_device
 
 
 @pytest.fixture
 def simulated():
     if torch.cuda.is_available():
         pytest.skip("there is a device that is not simulated")
-    from simulated import simulated_device
-
     with simulated_device() as device:
         yield device
 
@@ -85,12 +88,14 @@ def test_moving_leaves_the_split_as_it_is(tiny_graph, simulated):
     assert describe_device(torch.device("cpu")) == "cpu"
 
 
-def go(specification, folder, device, monkeypatch, *, resume=False):
+def go(specification, folder, device, monkeypatch, *, resume=False, asked="auto"):
     from rich.console import Console
 
     monkeypatch.setattr(run_module, "choose_device", lambda asked: device)
     display = ProgressDisplay(Console(quiet=True), "")
-    return run_module.run(specification, folder, display, resume=resume, checkpoint_seconds=0.0)
+    return run_module.run(
+        specification, folder, display, resume=resume, checkpoint_seconds=0.0, device=asked
+    )
 
 
 def test_a_run_on_a_device_is_loaded_on_the_cpu(tiny_graph, tmp_path, simulated, monkeypatch):
@@ -121,12 +126,37 @@ def test_a_training_goes_on_only_on_its_kind_of_device(
     with pytest.raises(Killed):
         go(longer, folder, simulated, monkeypatch)
     monkeypatch.setattr(run_module.Trainer, "_train_epoch", trained)
-    with pytest.raises(CheckpointError, match=r"it was trained on simulated, .*\(--device\)"):
+    with pytest.raises(CheckpointError, match=r"begun on simulated, .* give --device simulated"):
         go(longer, folder, torch.device("cpu"), monkeypatch, resume=True)
     result = go(longer, folder, simulated, monkeypatch, resume=True)
     straight = go(longer, RunFolder(tmp_path / "straight"), simulated, monkeypatch)
     assert result["metrics"] == straight["metrics"]
     assert len(result["parts"]) == 2
+
+
+def test_auto_stays_where_a_run_was_begun(tiny_graph, tmp_path, simulated, monkeypatch):
+    folder, cpu = RunFolder(tmp_path / "run"), torch.device("cpu")
+    go(specification(tiny_graph), folder, cpu, monkeypatch)
+    assert folder.begun_on([0]) == folder.begun_on([7, 0]) == "cpu"
+    assert RunFolder(tmp_path / "none").begun_on([0]) is None
+    result = go(specification(tiny_graph, seeds=2), folder, simulated, monkeypatch, resume=True)
+    assert result["device"] == "cpu"
+    assert {part["device"] for part in result["parts"]} == {"cpu"}
+
+
+def test_a_result_names_all_devices(tiny_graph, tmp_path, simulated, monkeypatch):
+    folder = RunFolder(tmp_path / "run")
+    go(specification(tiny_graph), folder, torch.device("cpu"), monkeypatch)
+    two = specification(tiny_graph, seeds=2)
+    result = go(two, folder, simulated, monkeypatch, resume=True, asked="cuda")
+    assert result["device"] == "cpu and simulated"
+
+
+def test_data_that_cannot_be_moved(tiny_graph, simulated):
+    split = replace(specification(tiny_graph).load(0), train={"x": torch.zeros(2)})
+    assert not moves(split)
+    with pytest.raises(ConfigError, match="cannot be moved to simulated:0: it is a dict without"):
+        on_device(split, simulated)
 
 
 def test_several_processes_train_on_the_cpu(tiny_graph, tmp_path, monkeypatch):

@@ -188,7 +188,7 @@ def test_titles(tmp_path: Path) -> None:
 def test_genres_are_a_feature(tmp_path: Path) -> None:
     (tmp_path / "ratings.csv").write_text(FORMATS["a.csv"])
     (tmp_path / "movies.csv").write_text(
-        "movieId,title,genres\na,A,Drama|Comedy\nb,B,(no genres listed)\nz,Z,War\n"
+        "movieId,title,genres\na,A,Drama|Comedy\nb,B,|\nc,C,(no genres listed)\nz,Z,War\n"
     )
     genres = load_interactions(tmp_path).item_features["genres"]
     assert genres.names.tolist() == ["Comedy", "Drama"]
