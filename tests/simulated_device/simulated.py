@@ -23,7 +23,13 @@ NAME = "simulated"
 
 
 class BackendModule(torch.utils.backend_registration._DummyBackendModule):
-    """What `torch.autocast` asks a device for."""
+    """What `torch.autocast` and `torch.random.fork_rng` ask a device for."""
+
+    def get_rng_state(self, device: Any = None) -> torch.Tensor:
+        return torch.get_rng_state()
+
+    def set_rng_state(self, state: torch.Tensor, device: Any = None) -> None:
+        """Its random numbers are the CPU's, which are put back by themselves."""
 
     def get_amp_supported_dtype(self) -> list[torch.dtype]:
         return [torch.float16, torch.bfloat16]
