@@ -64,11 +64,6 @@ def run(
         GraphclError: anything a user can cause; finished seeds and checkpoints are kept.
     """
     processes = processes or Processes()
-    place = choose_device("cpu" if processes.count > 1 and device == "auto" else device)
-    if processes.count > 1 and place.type != "cpu":
-        raise ConfigError(f"several processes train on the CPU alone (got the device '{device}')")
-    if resume and device == "auto" and folder.begun_on(specification.seeds) == "cpu":
-        place = torch.device("cpu")
     if resume:
         # Seeds that are there already stay part of the run.
         stored = processes.from_first(folder.stored_seeds)
@@ -76,8 +71,12 @@ def run(
         specification = replace(specification, seeds=tuple(seeds))
     # Data first: a mistake there must not leave a run folder behind.
     split = specification.load(specification.seeds[0], data_root)
-    if device == "auto" and not moves(split):
-        place = torch.device("cpu")
+    stays = resume and folder.begun_on(specification.seeds) == "cpu"
+    if device == "auto" and (stays or processes.count > 1 or not moves(split)):
+        device = "cpu"
+    place = choose_device(device)
+    if processes.count > 1 and place.type != "cpu":
+        raise ConfigError(f"several processes train on the CPU alone (got the device '{device}')")
     if place.type != "cpu":
         display.tell_device(describe_device(place))
     if place.type == "cuda":

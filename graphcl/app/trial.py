@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import optuna
+import torch
 
 from graphcl.app.search import SearchRange, label
 from graphcl.app.settings import RunSpecification
@@ -18,7 +19,7 @@ from graphcl.errors import ArgumentError, ConfigError, NonFiniteError, TooLargeE
 from graphcl.evaluate.contract import Sealed, Split, Task
 from graphcl.memory import memory_errors
 from graphcl.methods.contract import Method
-from graphcl.train.device import choose_device, describe_device, make_method, on_device
+from graphcl.train.device import CPU, describe_device, make_method, on_device
 from graphcl.train.folder import CheckpointFolder
 from graphcl.train.log import RunLog
 from graphcl.train.loop import Trainer
@@ -42,7 +43,7 @@ class TrialTraining:
     """Of the study; a trial's logs and weights lie below it while it runs."""
     tracking: Tracking
     data_root: Path | None = None
-    device: str = "auto"
+    device: torch.device = CPU
     _splits: dict[int, Split] = field(default_factory=dict)
 
     def value(self, trial: optuna.Trial) -> float:
@@ -77,14 +78,14 @@ class TrialTraining:
     ) -> float:
         split = self.split(seed)
         metric = self.specification.task.metric
-        generator = seed_everything(seed, choose_device(self.device))
+        generator = seed_everything(seed, self.device)
         method: Method = make_method(
             self.specification.method_class, settings, self.specification.task, split
         )
         folder = self.trials / str(trial.number) / f"seed-{seed}"
         tracked = tracked_run(
             replace(self.specification, settings=settings), split, seed, self.folder,
-            trial=trial.number, device=describe_device(choose_device(self.device)),
+            trial=trial.number, device=describe_device(self.device),
         )  # fmt: skip
         pruned: optuna.TrialPruned | None = None
         best = float("-inf")
@@ -154,9 +155,7 @@ class TrialTraining:
         """The data of a seed, without its test part."""
         if seed not in self._splits:
             split = self.specification.load(seed, self.data_root)
-            self._splits[seed] = on_device(
-                replace(split, test=_NoTest()), choose_device(self.device)
-            )
+            self._splits[seed] = on_device(replace(split, test=_NoTest()), self.device)
         return self._splits[seed]
 
     def stored(self, parameters: Mapping[str, Any]) -> Any:

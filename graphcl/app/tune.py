@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import optuna
+import torch
 from optuna.trial import FrozenTrial, TrialState
 from rich.console import Console
 
@@ -54,7 +55,7 @@ from graphcl.errors import (
     OutputError,
 )
 from graphcl.evaluate.contract import Split
-from graphcl.train.device import make_method
+from graphcl.train.device import CPU, make_method
 
 STARTUP_TRIALS = 10
 """Trials before TPE begins: the start itself, changes to it, and some drawn uniformly."""
@@ -113,7 +114,7 @@ class Tuner:
         console: Console,
         data_root: Path | None = None,
         tracking: Tracking | None = None,
-        device: str = "auto",
+        device: torch.device = CPU,
     ) -> None:
         self.specification = specification
         self.space = space

@@ -92,7 +92,7 @@ def tune(
     if place.type == "cuda":
         torch.cuda.set_device(place)
         console.print(f"device: {describe_device(place)}", highlight=False, markup=False)
-    tuner = Tuner(specification, space, options, console, data_root, services, device)
+    tuner = Tuner(specification, space, options, console, data_root, services, place)
     if moved := tuner.moved():
         console.print(
             f"the first trial has {', '.join(moved)}: --search leaves the start out",

@@ -13,6 +13,7 @@ from graphcl.data.place import data_device
 from graphcl.errors import ConfigError
 from graphcl.evaluate.contract import Split
 
+CPU = torch.device("cpu")
 KINDS = ("auto", "cpu", "cuda", "cuda:N")
 """What may be asked for; N is the number of a GPU."""
 
@@ -25,12 +26,12 @@ def choose_device(asked: str = "auto") -> torch.device:
     """
     found = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if asked == "auto":
-        return torch.device("cuda", 0) if found else torch.device("cpu")
+        return torch.device("cuda", 0) if found else CPU
     meant = re.fullmatch(r"cpu|cuda(?::([0-9]{1,9}))?", asked)
     if meant is None:
         raise ConfigError(f"the device must be one of {', '.join(KINDS)} (got '{asked}')")
     if asked == "cpu":
-        return torch.device("cpu")
+        return CPU
     number = int(meant[1] or 0)
     if number >= found:
         raise ConfigError(f"torch finds {found} CUDA devices here (got '{asked}')")

@@ -20,7 +20,7 @@ from graphcl.errors import DataError, MissingDataError
 from recsys.data.atomic import read_features
 from recsys.data.building import from_ids
 from recsys.data.delimited import check_exists, one_line, parse_fields, read_text
-from recsys.data.features import Labels
+from recsys.data.genres import genre_labels
 from recsys.data.interactions import Interactions
 
 COLUMN_NAMES: dict[str, tuple[str, ...]] = {
@@ -38,8 +38,6 @@ HARMLESS_ROWS, LARGEST_RATIO = 10_000_000, 100
 MOST_NAMES, LONGEST_NAME = 20, 60
 """How much of a header a message shows."""
 
-NO_GENRES = "(no genres listed)"
-"""What MovieLens writes of a film without."""
 POSITIONS = ("user", "item", "rating", "time")
 """What the columns of a table without a header are."""
 
@@ -386,13 +384,8 @@ def _add_genres(log: Interactions, items: pd.DataFrame) -> Interactions:
     if "genres" not in items.columns:
         return log
     ids = items[_key_column(items, "item")].str.strip()
-    listed = dict(zip(ids, items["genres"].str.strip(), strict=True))
-    found = [str(listed.get(str(item), "")) for item in log.item_ids]
-    genres = [
-        [] if text == NO_GENRES else [genre.strip() for genre in text.split("|") if genre.strip()]
-        for text in found
-    ]
-    return log.with_features(items={**log.item_features, "genres": Labels.from_lists(genres)})
+    genres = genre_labels(log.item_ids, dict(zip(ids, items["genres"], strict=True)))
+    return log.with_features(items={**log.item_features, "genres": genres})
 
 
 def _key_column(frame: pd.DataFrame, kind: str) -> str:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import pytest
 import torch
 from torch import nn
@@ -18,21 +15,6 @@ from recsys.data import Interactions
 from recsys.methods.bpr import BPRMF
 from recsys.recommend import Recommendations
 from recsys.views.neighbours import NeighbourTable
-
-sys.path.insert(0, str(Path(__file__).parent))
-
-# Imported before any test runs: a device that is new cannot be told of once autograd has started.
-if not torch.cuda.is_available():
-    from simulated import simulated_device
-
-pytestmark = pytest.mark.skipif(torch.cuda.is_available(), reason="there is a device itself")
-
-
-@pytest.fixture
-def device():
-    with simulated_device() as device:
-        yield device
-
 
 ENCODERS = {
     "GCN": lambda generator: GCN(6, [8, 4], generator=generator),

@@ -3,29 +3,12 @@
 from __future__ import annotations
 
 import copy
-import sys
-from pathlib import Path
 
 import pytest
 import torch
 
 from graphcl.errors import ArgumentError
 from graphcl.kernels.compiled import address
-
-sys.path.insert(0, str(Path(__file__).parent))
-
-# Imported before any test runs: a device that is new cannot be told of once autograd has started.
-if not torch.cuda.is_available():
-    from simulated import simulated_device
-
-pytestmark = pytest.mark.skipif(torch.cuda.is_available(), reason="there is a device itself")
-
-
-@pytest.fixture
-def device():
-    with simulated_device() as device:
-        yield device
-
 
 REFUSED = {
     "two sides": lambda d: torch.zeros(3, device=d) + torch.zeros(3),

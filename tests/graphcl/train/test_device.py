@@ -16,7 +16,7 @@ from graphcl.app.main import app
 from graphcl.app.progress import ProgressDisplay
 from graphcl.app.settings import specify
 from graphcl.errors import CheckpointError, ConfigError
-from graphcl.train.device import choose_device, describe_device, moves, on_device
+from graphcl.train.device import CPU, choose_device, describe_device, moves, on_device
 from graphcl.train.processes import Processes
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "simulated_device"))
@@ -91,7 +91,7 @@ def test_moving_leaves_the_split_as_it_is(tiny_graph, simulated):
 def go(specification, folder, device, monkeypatch, *, resume=False, asked="auto"):
     from rich.console import Console
 
-    monkeypatch.setattr(run_module, "choose_device", lambda asked: device)
+    monkeypatch.setattr(run_module, "choose_device", lambda word: CPU if word == "cpu" else device)
     display = ProgressDisplay(Console(quiet=True), "")
     return run_module.run(
         specification, folder, display, resume=resume, checkpoint_seconds=0.0, device=asked
