@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, cast
 
@@ -33,6 +34,7 @@ LIST_LENGTH = 20
 MASKS: dict[str, SeenPolicy] = {
     "leave-one-out": "history_keep_target",
     "leave-one-out-keep-seen": "none",
+    "leave-last-out": "history_keep_target",
     "global-time": "history_keep_target",
 }
 OTHER_MASK: dict[SeenPolicy, tuple[str, SeenPolicy]] = {
@@ -43,6 +45,7 @@ OTHER_MASK: dict[SeenPolicy, tuple[str, SeenPolicy]] = {
 SPLITS: dict[str, str] = {
     "leave-one-out": "leave one out: last item test, last but one validation",
     "leave-one-out-keep-seen": "leave one out: last item test, last but one validation",
+    "leave-last-out": "last item test, all before it train, no validation",
     "global-time": "two moments for all users, after 80 and 90 % of the interactions; targets are "
     "the first item of each user after a moment",
 }
@@ -67,6 +70,12 @@ class NextItem(RecommenderTask):
         "leave-one-out-keep-seen": (
             "as leave-one-out, but items of the user's history are ranked too (the protocol of "
             "RecBole's sequential models)"
+        ),
+        "leave-last-out": (
+            "the test of leave-one-out, but its validation items are trained on too and nothing "
+            "stops the training: for the epochs and settings that leave-one-out chose. A model is "
+            "then one item nearer to its test, and its numbers are much higher: compare them only "
+            "with others of this protocol"
         ),
         "global-time": (
             "train on what happened before a moment, validate on each user's first item after it, "
@@ -98,6 +107,9 @@ class NextItem(RecommenderTask):
             check_targets(parts.validation, "validation")
         else:
             parts = leave_one_out(log)
+        chooses = chosen != "leave-last-out"
+        if not chooses:
+            parts = replace(parts, train=parts.history)
         check_targets(parts.test, "test")
         facts: dict[str, Any] = {
             "name": chosen,
@@ -110,15 +122,15 @@ class NextItem(RecommenderTask):
             "interactions": len(log),
             **_counts(log, parts),
             "candidates": "all items",
-            "history": "train at validation, train and validation at test",
+            "history": "train at validation, train and validation at test" if chooses else "train",
             "mask_seen": MASKS[chosen],
             "ties": "mean",
             "average": "over users with a target",
-            "selection": f"validation {self.metric}",
+            "selection": f"validation {self.metric}" if chooses else "none: the last epoch",
         }
         return Split(
             train=parts.train,
-            validation=Holdout(parts.train, parts.validation),
+            validation=Holdout(parts.train, parts.validation) if chooses else None,
             test=Sealed(Holdout(parts.history, parts.test)),
             dataset=describe(log),
             protocol=facts,

@@ -92,6 +92,23 @@ def test_next_item_histories_and_targets(sequences: Path) -> None:
         split.test.open()
 
 
+def test_leave_last_out_trains_on_all_that_comes_before_the_same_test(sequences: Path) -> None:
+    task = NextItem()
+    chosen, last = (
+        task.load(str(sequences), name, 0) for name in ("leave-one-out", "leave-last-out")
+    )
+    assert last.validation is None
+    assert "last epoch" in last.protocol["selection"]
+    one, other = chosen.test.open(), last.test.open()
+    assert other.targets.content_hash() == one.targets.content_hash()
+    assert last.train.content_hash() == other.history.content_hash() == one.history.content_hash()
+    assert len(last.train) == len(chosen.train) + 3
+    counted = ("users_tested", "users_without_target", "mask_seen")
+    assert {key: last.protocol[key] for key in counted} == {
+        key: chosen.protocol[key] for key in counted
+    }
+
+
 def test_next_item_masks_the_history_but_not_the_target(sequences: Path) -> None:
     task = NextItem()
     scores = torch.tensor([5.0, 4.0, 3.0, 2.0, 1.0])  # items 1..5 in this order
