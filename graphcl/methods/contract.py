@@ -32,7 +32,8 @@ class MethodConfig(Config):
     precision: Literal["highest", "high", "medium"] = "highest"
     """Of float32 products in training, as in `torch.set_float32_matmul_precision`: three
     products of bfloat16 roundings ("high") or one ("medium") where the processor is faster so.
-    Embeddings are computed and evaluated in full precision."""
+    In sequence methods of scores and contrasts only. Embeddings are computed and evaluated in full
+    precision."""
 
     @model_validator(mode="after")
     def _within_reach(self) -> Self:
@@ -73,6 +74,9 @@ class Method(nn.Module):
     divides_batches: ClassVar[bool] = False
     """Whether several processes train one model together and divide every batch (`sharing`), which
     pays where most of a step goes into the rows of its batch. Otherwise they divide the seeds."""
+    small_products: ClassVar[bool] = False
+    """Whether the products of the encoder are too small to gain from rounding, so that `precision`
+    is of the contrast engine's alone."""
     sharing: Sharing = Sharing()
     """Which of several processes this is, for methods that divide their batches."""
 

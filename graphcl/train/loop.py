@@ -12,6 +12,7 @@ from torch import Tensor
 
 from graphcl.errors import CheckpointError, NonFiniteError, OutputError
 from graphcl.evaluate.contract import Split, Task
+from graphcl.kernels.contrast.precision import Precision, contrast_precision
 from graphcl.memory import is_too_large
 from graphcl.methods.contract import Method
 from graphcl.methods.sharing import Sharing
@@ -201,7 +202,7 @@ class Trainer:
         self.method.epoch_start(epoch, self.generator)
         self.processes.part()
         values: dict[str, list[Tensor]] = {}
-        with product_precision(self.method.config.precision):
+        with product_precision(self.method.config.precision, self.method.small_products):
             for step, batch in enumerate(self.method.batches(self.generator), start=1):
                 parts = self._step(batch, epoch, step)
                 for name, value in parts.items():
@@ -292,15 +293,21 @@ class Trainer:
 
 
 @contextmanager
-def product_precision(precision: str) -> Iterator[None]:
-    """`torch.set_float32_matmul_precision` for the length of a block.
+def product_precision(precision: Precision, contrasts_only: bool = False) -> Iterator[None]:
+    """`torch.set_float32_matmul_precision` for the length of a block, or the contrasts' alone.
 
     "highest" leaves what the caller set for the process.
     """
+    if precision == "highest":
+        yield
+        return
+    if contrasts_only:
+        with contrast_precision(precision):
+            yield
+        return
     before = torch.get_float32_matmul_precision()
     try:
-        if precision != "highest":
-            torch.set_float32_matmul_precision(precision)
+        torch.set_float32_matmul_precision(precision)
         yield
     finally:
         torch.set_float32_matmul_precision(before)

@@ -69,12 +69,15 @@ class SequenceBatches:
     of a window equals training on all its prefixes one by one. Users with fewer than two
     interactions have no window.
 
-    Windows of about equal length share a batch, so that little is padded.
+    Windows of about equal length share a batch, so that little is padded, and batches have about
+    equally many targets, so that the mean over a batch weighs every target alike. With equally many
+    windows instead, a target of a short history would weigh up to `max_length` times one of a long
+    history: on Amazon Beauty that costs SASRec a tenth of its hit rate.
 
     Args:
         interactions: the training log.
         max_length: longest window, >= 1.
-        batch_size: windows in a batch (the last batch of an epoch may be smaller), >= 1.
+        batch_size: windows in a batch on average (more where they are short), >= 1.
         padding: the number written after the end of a window.
 
     Raises:
@@ -108,19 +111,29 @@ class SequenceBatches:
         self.starts = interactions.offsets[self.users] + (stop - max_length).clamp(min=0)
         self.lengths = stop.clamp(max=max_length)
 
-    def __len__(self) -> int:
-        return -(-self.lengths.numel() // self.batch_size)
-
     def epoch(self, generator: torch.Generator) -> Iterator[SequenceBatch]:
-        """All windows once, in batches of random order."""
+        """All windows once, in batches of random order.
+
+        They are ceil(windows / `batch_size`), or fewer where one window fills several shares.
+        """
         count = self.lengths.numel()
         noise = torch.rand(count, generator=generator, device=generator.device)
         noise = 1 + BUCKET_NOISE * (2 * noise - 1)
         order = torch.argsort(self.lengths * noise.to(self.lengths.device))
-        batches = order.split(self.batch_size)
+        batches = order.split(self._windows_of_batches(order))
         sequence = torch.randperm(len(batches), generator=generator, device=generator.device)
         for number in sequence.tolist():
             yield self.gather(batches[number])
+
+    def _windows_of_batches(self, order: Tensor) -> list[int]:
+        """How many windows, in this order, make each batch of about equally many targets."""
+        lengths = self.lengths[order]
+        wanted = -(-len(lengths) // self.batch_size)
+        ends = lengths.cumsum(0)
+        # A window belongs where its middle falls, in whole numbers: 0 .. wanted - 1.
+        share = (2 * ends - lengths) * wanted // (2 * ends[-1])
+        counts: list[int] = share.unique_consecutive(return_counts=True)[1].tolist()
+        return counts
 
     def gather(self, windows: Tensor) -> SequenceBatch:
         """The batch of the windows with numbers `windows` int64 (B,)."""

@@ -20,6 +20,7 @@ from graphcl.kernels.contrast.outputs import ContrastOutput, ContrastStatistics,
 from graphcl.kernels.contrast.pair_logits import pair_logits
 from graphcl.kernels.contrast.pair_sum import pair_sum
 from graphcl.kernels.contrast.pairs import Pairs
+from graphcl.kernels.contrast.precision import contrast_precision
 from graphcl.kernels.contrast.statistics import statistics
 from graphcl.kernels.contrast.top_candidates import TopCandidates, top_candidates
 
@@ -35,6 +36,7 @@ __all__ = [
     "TopCandidates",
     "contrast",
     "contrast_both",
+    "contrast_precision",
     "learned_weight_log_sum_exp",
     "log_add_exp",
     "mean_logit",

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from graphcl.errors import ArgumentError, NonFiniteArgumentError
+from graphcl.kernels.contrast.precision import chosen_precision
 
 _INTEGERS = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
 
@@ -159,7 +160,7 @@ def accumulation_dtype(query: Tensor) -> torch.dtype:
 def product_precision(query: Tensor) -> str:
     """How exact products must be, in torch's words: "highest", "high" or "medium"."""
     if query.dtype == torch.float32:
-        return torch.get_float32_matmul_precision()
+        return chosen_precision() or torch.get_float32_matmul_precision()
     return "medium" if query.dtype == torch.bfloat16 else "highest"
 
 

@@ -65,10 +65,23 @@ def test_windows_of_a_batch_have_about_equal_length() -> None:
     assert real / padded > 0.8  # 0.5 without buckets
 
 
+@pytest.mark.parametrize("batch_size", [1, 7, 20, 1000])
+def test_batches_have_about_equally_many_targets(batch_size: int) -> None:
+    lengths = (40 / torch.rand(500, generator=generator()).clamp(min=0.2)).long()  # 40 to 200
+    users = torch.arange(500).repeat_interleave(lengths)
+    data = Interactions.from_indices(users, torch.zeros_like(users))
+    batches = list(SequenceBatches(data, 100, batch_size, 1).epoch(generator()))
+    windows = sum(len(batch.lengths) for batch in batches)
+    targets = torch.tensor([len(batch.targets) for batch in batches])
+    share = len(data) / len(batches)
+    assert windows / batch_size / 2 <= len(batches) <= -(-windows // batch_size)
+    # Two halves of a window, of at most 100, can be too much or too little.
+    assert (targets - share).abs().max() <= 100 + 500 / len(batches)
+
+
 def test_sequence_epochs_follow_the_generator() -> None:
     batches = SequenceBatches(log(), 4, 2, PADDING)
     one, same = (list(batches.epoch(generator(5))) for _ in range(2))
-    assert len(one) == len(batches)
     assert all(torch.equal(a.items, b.items) for a, b in zip(one, same, strict=True))
     state = generator(5)
     first, second = (torch.cat([b.users for b in batches.epoch(state)]) for _ in range(2))

@@ -1,0 +1,45 @@
+"""How exact the products of the contrast engine must be, apart from torch's other products."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Literal, get_args
+
+from graphcl.errors import ArgumentError
+
+Precision = Literal["highest", "high", "medium"]
+"""`torch.set_float32_matmul_precision`'s words."""
+
+_chosen: ContextVar[str | None] = ContextVar("contrast precision", default=None)
+
+
+@contextmanager
+def contrast_precision(precision: Precision) -> Iterator[None]:
+    """Inside the block, float32 contrasts are as exact as `precision`, whatever torch is set to.
+
+    For a small encoder below a large contrast: roundings to bfloat16 make the contrast several
+    times faster, and small products slower than float32, since a CPU prepares them anew for every
+    shape. A gradient is taken as exactly as its value was, wherever `backward` is called.
+
+    Args:
+        precision: a word of `torch.set_float32_matmul_precision`.
+
+    Raises:
+        ArgumentError: another word.
+    """
+    if precision not in get_args(Precision):
+        raise ArgumentError(
+            f"precision must be one of {', '.join(get_args(Precision))} (got {precision!r})"
+        )
+    before = _chosen.set(precision)
+    try:
+        yield
+    finally:
+        _chosen.reset(before)
+
+
+def chosen_precision() -> str | None:
+    """What `contrast_precision` asks for here; None outside its blocks."""
+    return _chosen.get()
