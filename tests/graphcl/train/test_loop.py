@@ -7,6 +7,7 @@ import torch
 
 from graphcl.errors import CheckpointError, NonFiniteError, SealedError
 from graphcl.evaluate.contract import Sealed, Split, Task
+from graphcl.kernels.contrast.precision import chosen_precision
 from graphcl.losses import info_nce
 from graphcl.methods.contract import Method, MethodConfig
 from graphcl.train.folder import CheckpointFolder
@@ -138,6 +139,18 @@ def test_training_has_its_precision_and_evaluation_full_precision(tmp_path, aske
     trained.fit()
     assert seen == {"training": asked, "evaluation": "highest"}
     assert torch.get_float32_matmul_precision() == "highest"
+
+
+def test_small_products_stay_exact_while_contrasts_are_rounded(tmp_path):
+    trained = trainer(tmp_path, [1.0], epochs=1, precision="medium")
+    trained.method.small_products = True
+    loss, seen = trained.method.loss, []
+    trained.method.loss = lambda *arguments: (
+        seen.append((torch.get_float32_matmul_precision(), chosen_precision())) or loss(*arguments)
+    )
+    trained.fit()
+    assert set(seen) == {("highest", "medium")}
+    assert chosen_precision() is None
 
 
 def test_log_has_one_line_per_epoch_and_evaluation(tmp_path):
