@@ -39,7 +39,8 @@ class SequentialConfig(MethodConfig):
     """Items of a history that the encoder sees; longer ones train in several windows."""
     dropout: float = tunable(0.2, low=0.0, high=0.6, ge=0, lt=1)
     batch_size: int = tunable(32, choices=[16, 32, 64, 128], ge=1)
-    """Histories (windows) in a batch."""
+    """Histories (windows) in a batch on average: more where they are short, so that every batch has
+    about equally many targets."""
     loss: NextItemChoice = tunable("ce", choices=["ce", "sampled", "gbce"])
     """How the next item is predicted: ce (full softmax), sampled, gbce, bce, bpr."""
     negatives: int = tunable(256, choices=[64, 256, 1024], ge=1)
