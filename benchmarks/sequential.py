@@ -64,7 +64,9 @@ def prefix_loss(
 ) -> torch.Tensor:
     missing = WINDOW - batch.items.shape[1]
     items = functional.pad(batch.items, (0, missing), value=method.encoder.padding_id)
-    hidden = method.encoder.last(items, batch.lengths)
+    # As published code has it: all positions through all blocks, of which one is used.
+    states = method.encoder(items, batch.lengths)
+    hidden = states[torch.arange(len(items)), batch.lengths - 1]
     table = method.encoder.item_table
     loss: torch.Tensor = method.next_item_loss(hidden, table, batch.targets, batch.users, generator)
     return loss
