@@ -127,9 +127,12 @@ class Tuner:
         self._running: int | None = None
         first = self.training.split(specification.seeds[0])
         if first.validation is None:
+            others = [
+                name for name in specification.task.protocols if name != first.protocol["name"]
+            ]
             raise ConfigError(
                 f"the protocol '{specification.protocol}' has no validation part to choose by; "
-                f"give another --protocol of: {', '.join(specification.task.protocols)}"
+                f"give another --protocol of: {', '.join(others)}"
             )
         self.training.check_that_all_validate()
         # Settings that cannot be are found here, before there is anything to leave behind.

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Self
 
 import torch
 from pydantic import model_validator
 from torch import Tensor, nn
 
 from graphcl.config import Config, Count, check_numbers, tunable
+from graphcl.kernels.contrast.precision import Precision
 from graphcl.methods.sharing import Sharing
 
 
@@ -29,10 +30,11 @@ class MethodConfig(Config):
     """Evaluations without improvement before training stops; 0 trains all epochs."""
     minimum_epochs: Count = 0
     """Training never stops early before this epoch: contrastive losses help late."""
-    precision: Literal["highest", "high", "medium"] = "highest"
+    precision: Precision = "highest"
     """Of float32 products in training, as in `torch.set_float32_matmul_precision`: three
     products of bfloat16 roundings ("high") or one ("medium") where the processor is faster so.
-    In sequence methods of scores and contrasts only. Embeddings are computed and evaluated in full
+    In sequence methods only contrasts and the scores of a softmax are rounded, since the products
+    of their encoders are too small to gain. Embeddings are computed and evaluated in full
     precision."""
 
     @model_validator(mode="after")
@@ -74,9 +76,9 @@ class Method(nn.Module):
     divides_batches: ClassVar[bool] = False
     """Whether several processes train one model together and divide every batch (`sharing`), which
     pays where most of a step goes into the rows of its batch. Otherwise they divide the seeds."""
-    small_products: ClassVar[bool] = False
-    """Whether the products of the encoder are too small to gain from rounding, so that `precision`
-    is of the contrast engine's alone."""
+    rounds_contrasts_only: ClassVar[bool] = False
+    """Whether `precision` is of the contrast engine's products alone: those of a small encoder gain
+    nothing from rounding, and lose on a CPU."""
     sharing: Sharing = Sharing()
     """Which of several processes this is, for methods that divide their batches."""
 

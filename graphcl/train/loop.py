@@ -202,7 +202,7 @@ class Trainer:
         self.method.epoch_start(epoch, self.generator)
         self.processes.part()
         values: dict[str, list[Tensor]] = {}
-        with product_precision(self.method.config.precision, self.method.small_products):
+        with training_precision(self.method.config.precision, self.method.rounds_contrasts_only):
             for step, batch in enumerate(self.method.batches(self.generator), start=1):
                 parts = self._step(batch, epoch, step)
                 for name, value in parts.items():
@@ -293,7 +293,7 @@ class Trainer:
 
 
 @contextmanager
-def product_precision(precision: Precision, contrasts_only: bool = False) -> Iterator[None]:
+def training_precision(precision: Precision, contrasts_only: bool = False) -> Iterator[None]:
     """`torch.set_float32_matmul_precision` for the length of a block, or the contrasts' alone.
 
     "highest" leaves what the caller set for the process.

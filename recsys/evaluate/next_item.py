@@ -34,7 +34,7 @@ LIST_LENGTH = 20
 MASKS: dict[str, SeenPolicy] = {
     "leave-one-out": "history_keep_target",
     "leave-one-out-keep-seen": "none",
-    "leave-last-out": "history_keep_target",
+    "leave-one-out-last-epoch": "history_keep_target",
     "global-time": "history_keep_target",
 }
 OTHER_MASK: dict[SeenPolicy, tuple[str, SeenPolicy]] = {
@@ -45,7 +45,7 @@ OTHER_MASK: dict[SeenPolicy, tuple[str, SeenPolicy]] = {
 SPLITS: dict[str, str] = {
     "leave-one-out": "leave one out: last item test, last but one validation",
     "leave-one-out-keep-seen": "leave one out: last item test, last but one validation",
-    "leave-last-out": "last item test, all before it train, no validation",
+    "leave-one-out-last-epoch": "leave one out: last item test, all else train; no validation",
     "global-time": "two moments for all users, after 80 and 90 % of the interactions; targets are "
     "the first item of each user after a moment",
 }
@@ -71,11 +71,11 @@ class NextItem(RecommenderTask):
             "as leave-one-out, but items of the user's history are ranked too (the protocol of "
             "RecBole's sequential models)"
         ),
-        "leave-last-out": (
-            "the test of leave-one-out, but its validation items are trained on too and nothing "
-            "stops the training: for the epochs and settings that leave-one-out chose. A model is "
-            "then one item nearer to its test, and its numbers are much higher: compare them only "
-            "with others of this protocol"
+        "leave-one-out-last-epoch": (
+            "the test of leave-one-out, but its validation items are trained on too, for all "
+            "epochs (patience stops nothing): for the epochs and settings that leave-one-out "
+            "chose. A model is then one item nearer to its test and its numbers a tenth or so "
+            "higher: compare them with others of this protocol only"
         ),
         "global-time": (
             "train on what happened before a moment, validate on each user's first item after it, "
@@ -107,7 +107,7 @@ class NextItem(RecommenderTask):
             check_targets(parts.validation, "validation")
         else:
             parts = leave_one_out(log)
-        chooses = chosen != "leave-last-out"
+        chooses = chosen != "leave-one-out-last-epoch"
         if not chooses:
             parts = replace(parts, train=parts.history)
         check_targets(parts.test, "test")

@@ -75,8 +75,15 @@ class BERT4Rec(SequentialRecommender):
         ).to(data.device)
         # A window is the items before its last target, and that target.
         self._batches = SequenceBatches(
-            data, self.history_length, config.batch_size, self.encoder.padding_id
-        )
+            data, self.history_length, config.batch_size, self.encoder.padding_id,
+            targets_of=self.expected_hidden,
+        )  # fmt: skip
+
+    def expected_hidden(self, lengths: Tensor) -> Tensor:
+        """How many items of windows of `lengths` + 1 items are hidden on average, (W,) float64."""
+        items, rate, alone = lengths.double() + 1, self.config.mask, self.config.last_only
+        # Where none is hidden by chance, the last one is.
+        return alone + (1 - alone) * (items * rate + (1 - rate) ** items)
 
     def loss(self, batch: SequenceBatch, generator: torch.Generator) -> dict[str, Tensor]:
         """`total` and the loss of the hidden items under its name."""

@@ -74,7 +74,7 @@ class SequentialRecommender(Recommender):
     config: Any
     tasks = ("next-item",)
     divides_batches = True
-    small_products = True
+    rounds_contrasts_only = True
     tokens = 0
     """Further input ids, such as a mask, that the encoder gets (`encoder.mask_id`)."""
     causal = True

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from typing import Literal, get_args
 
@@ -12,16 +12,19 @@ from graphcl.errors import ArgumentError
 Precision = Literal["highest", "high", "medium"]
 """`torch.set_float32_matmul_precision`'s words."""
 
-_chosen: ContextVar[str | None] = ContextVar("contrast precision", default=None)
+_chosen: ContextVar[Precision | None] = ContextVar("contrast precision", default=None)
 
 
-@contextmanager
-def contrast_precision(precision: Precision) -> Iterator[None]:
+def contrast_precision(precision: Precision) -> AbstractContextManager[None]:
     """Inside the block, float32 contrasts are as exact as `precision`, whatever torch is set to.
 
     For a small encoder below a large contrast: roundings to bfloat16 make the contrast several
     times faster, and small products slower than float32, since a CPU prepares them anew for every
-    shape. A gradient is taken as exactly as its value was, wherever `backward` is called.
+    shape. A gradient is taken as exactly as its value was, wherever `backward` is called. A thread
+    that is started inside does not inherit it.
+
+    The backends `native` and `triton` follow it. `dense` and `tiles` multiply with torch, as torch
+    is set; `auto` takes `dense` for what is small.
 
     Args:
         precision: a word of `torch.set_float32_matmul_precision`.
@@ -33,6 +36,11 @@ def contrast_precision(precision: Precision) -> Iterator[None]:
         raise ArgumentError(
             f"precision must be one of {', '.join(get_args(Precision))} (got {precision!r})"
         )
+    return _precision(precision)
+
+
+@contextmanager
+def _precision(precision: Precision) -> Iterator[None]:
     before = _chosen.set(precision)
     try:
         yield
@@ -40,6 +48,6 @@ def contrast_precision(precision: Precision) -> Iterator[None]:
         _chosen.reset(before)
 
 
-def chosen_precision() -> str | None:
+def chosen_precision() -> Precision | None:
     """What `contrast_precision` asks for here; None outside its blocks."""
     return _chosen.get()

@@ -15,7 +15,8 @@ Memory O((M + N) d); the same result in every run.
 Precision: float64 and float32 are computed as such. Float32 products are rounded
 to TF32 where the caller allows that to torch
 (`torch.set_float32_matmul_precision("high")` or
-`torch.backends.cuda.matmul.allow_tf32 = True`), and to bfloat16 with "medium" or
+`torch.backends.cuda.matmul.allow_tf32 = True`) or asks for it by
+`contrast_precision`, and to bfloat16 with "medium" or
 with bfloat16 embeddings, for which that is exact; either way they are summed in
 float32. In backward the softmax is rounded likewise, so that gradients have a
 relative error of about 1e-3. Logits that could leave [-40, 40] are never
@@ -36,6 +37,7 @@ from graphcl.errors import ArgumentError
 from graphcl.kernels.contrast import bounded, running
 from graphcl.kernels.contrast.exclusion import Exclusion, nothing_excluded
 from graphcl.kernels.contrast.operands import Gradients, Operands, Sums
+from graphcl.kernels.contrast.precision import chosen_precision
 from graphcl.kernels.contrast.problem import Problem
 from graphcl.kernels.contrast.recompute import recomputed_log_sum_exp
 from graphcl.kernels.contrast.triton_blocks import (
@@ -108,6 +110,8 @@ class _TritonPasses:
             self._column_excluded = problem.mirrored_exclusion()
         self._shared = self._column_excluded.same_pairs(self._row_excluded)
         self._bounded = self._reduced = False
+        # Asked for once: the gradient is as exact as the value, whatever is switched in between.
+        self._float32 = "tf32" if _tf32_wanted(problem.precision) else "ieee"
 
     def forward(self, operands: Operands) -> Sums:
         in_range = bounded.is_bounded(operands)
@@ -265,8 +269,7 @@ class _TritonPasses:
             return _aligned(rows), "ieee", "float64"
         if self._reduced or rows.dtype == torch.bfloat16:
             return _aligned(rows.to(torch.bfloat16)), "ieee", "bfloat16"
-        kind = "tf32" if _tf32_allowed() else "ieee"
-        return _aligned(rows), kind, kind
+        return _aligned(rows), self._float32, self._float32
 
     def _levels(
         self, log_sum: Tensor | None, gradient: Tensor | None
@@ -341,7 +344,10 @@ def _aligned(matrix: Tensor) -> Tensor:
     return padded[:, :width]
 
 
-def _tf32_allowed() -> bool:
+def _tf32_wanted(precision: str) -> bool:
+    """By `contrast_precision` inside its blocks, elsewhere by torch's switch for CUDA."""
+    if chosen_precision() is not None:
+        return precision != "highest"
     matmul = torch.backends.cuda.matmul
     # torch 2.9 renamed the switch and refuses the old name once the new one was used.
     if hasattr(matmul, "fp32_precision"):

@@ -16,7 +16,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from graphcl.kernels.contrast import Pairs, backends, contrast, contrast_both, triton_backend
+from graphcl.kernels.contrast import (
+    Pairs,
+    backends,
+    contrast,
+    contrast_both,
+    contrast_precision,
+    triton_backend,
+)
 from graphcl.kernels.contrast.exclusion import Exclusion
 from graphcl.kernels.contrast.triton_blocks import backward_blocks, forward_blocks
 from graphcl.kernels.contrast.triton_exclusion import Cut, KernelExclusion
@@ -246,6 +253,33 @@ def test_float32_is_as_exact_as_its_roundings(itself: bool, temperature: float) 
     got = value_and_gradients("triton", unit, key, scale=1 / temperature, tile=64)
     # The rounding of a logit, eps / temperature, bounds what any float32 order can do.
     assert_same(got, wanted, bound=max(1e-5, 1e-6 / temperature))
+
+
+@runs_kernels
+@pytest.mark.parametrize(
+    ("torch_is", "asked", "kind"), [("high", "highest", "ieee"), ("highest", "high", "tf32")]
+)
+def test_contrast_precision_wins_over_torch(torch_is: str, asked: str, kind: str) -> None:
+    unit = torch.nn.functional.normalize(random(40, 16), dim=1).float().to(DEVICE)
+    before, kinds = torch.get_float32_matmul_precision(), []
+    rounded = triton_backend._TritonPasses._rounded
+
+    def watched(self, rows):
+        kinds.append(rounded(self, rows)[2])
+        return rounded(self, rows)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(triton_backend._TritonPasses, "_rounded", watched)
+        try:
+            torch.set_float32_matmul_precision(torch_is)
+            rows = unit.clone().requires_grad_()
+            with contrast_precision(asked):
+                value = contrast(rows, scale=2.0, backend="triton", tile=32).denominator.sum()
+            value.backward()
+        finally:
+            torch.set_float32_matmul_precision(before)
+    assert set(kinds) == {kind}
+    assert len(kinds) > 1
 
 
 @runs_kernels

@@ -65,18 +65,40 @@ def test_windows_of_a_batch_have_about_equal_length() -> None:
     assert real / padded > 0.8  # 0.5 without buckets
 
 
+def of_lengths(lengths: torch.Tensor) -> Interactions:
+    users = torch.arange(len(lengths)).repeat_interleave(lengths)
+    return Interactions.from_indices(
+        users, torch.zeros_like(users), num_users=len(lengths), num_items=3
+    )
+
+
 @pytest.mark.parametrize("batch_size", [1, 7, 20, 1000])
 def test_batches_have_about_equally_many_targets(batch_size: int) -> None:
     lengths = (40 / torch.rand(500, generator=generator()).clamp(min=0.2)).long()  # 40 to 200
-    users = torch.arange(500).repeat_interleave(lengths)
-    data = Interactions.from_indices(users, torch.zeros_like(users))
-    batches = list(SequenceBatches(data, 100, batch_size, 1).epoch(generator()))
+    batches = list(SequenceBatches(of_lengths(lengths), 100, batch_size, 1).epoch(generator()))
     windows = sum(len(batch.lengths) for batch in batches)
     targets = torch.tensor([len(batch.targets) for batch in batches])
-    share = len(data) / len(batches)
+    share = int(targets.sum()) / len(batches)
     assert windows / batch_size / 2 <= len(batches) <= -(-windows // batch_size)
     # Two halves of a window, of at most 100, can be too much or too little.
     assert (targets - share).abs().max() <= 100 + 500 / len(batches)
+
+
+def test_batches_have_about_equally_many_of_what_a_method_counts() -> None:
+    lengths = torch.randint(2, 60, (3000,), generator=generator())
+    batches = SequenceBatches(of_lengths(lengths), 100, 50, 1, targets_of=lambda n: n.sqrt())
+    counted = torch.stack([batch.lengths.sqrt().sum() for batch in batches.epoch(generator())])
+    assert len(counted) == 60
+    assert counted.max() / counted.min() < 1.2  # 4.7 if positions were counted
+
+
+@pytest.mark.parametrize(("rare", "long"), [(0.25, 201), (0.001, 20001), (0.5, 40)])
+def test_short_windows_are_not_padded_to_the_longest(rare: float, long: int) -> None:
+    is_long = torch.rand(8000, generator=generator()) < rare
+    data = of_lengths(torch.where(is_long, long, 2))
+    batches = list(SequenceBatches(data, 200, 64, 3).epoch(generator()))
+    assert max(batch.items.numel() for batch in batches) <= 2 * 64 * min(200, long - 1)
+    assert sum(len(batch.targets) for batch in batches) == len(data) - 8000
 
 
 def test_sequence_epochs_follow_the_generator() -> None:

@@ -92,10 +92,12 @@ def test_next_item_histories_and_targets(sequences: Path) -> None:
         split.test.open()
 
 
-def test_leave_last_out_trains_on_all_that_comes_before_the_same_test(sequences: Path) -> None:
+def test_leave_one_out_last_epoch_trains_on_all_that_comes_before_the_same_test(
+    sequences: Path,
+) -> None:
     task = NextItem()
     chosen, last = (
-        task.load(str(sequences), name, 0) for name in ("leave-one-out", "leave-last-out")
+        task.load(str(sequences), name, 0) for name in ("leave-one-out", "leave-one-out-last-epoch")
     )
     assert last.validation is None
     assert "last epoch" in last.protocol["selection"]
