@@ -56,7 +56,9 @@ class ContrastiveConfig(TransformerConfig):
     """Dot products are divided by it. The papers have 1; states of width 64 have length 8, whose
     products are up to 64, and a temperature of 8 can learn much sooner."""
     anchors: int = tunable(256, choices=[128, 256, 512], ge=2)
-    """Subsequences contrasted in a step, drawn from all positions of the batch."""
+    """Subsequences contrasted in a step, drawn from all positions of the batch. Batches of long
+    histories are of few users, and prefixes of one user are each other's negatives too: on Amazon
+    Beauty 2 % of the negatives on average, 9 % in the worst batch."""
 
 
 class ContrastiveSequential(SequentialRecommender):
