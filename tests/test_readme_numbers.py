@@ -94,6 +94,7 @@ NOT_MEASURED = (
     "loss=BarlowTwins", "view1, view2 = make_view(data), make_view(data)", "(z1, z2)",
     # Arguments of examples.
     "--seeds 5", "--seeds 20", "--nproc-per-node 2", "--set layers=3",
+    "--set epochs=28",
     "--user 42 -k 10", '"50,181,Toy Story"', "head -2",
     "--set view_1.DropEdges=0.3", "any view x loss", "RecBole 1.2.1", "pandas < 3",
     "for_users([42], k=10)", "`.pt2`", "DropEdgesByCommunity(0.4)",
