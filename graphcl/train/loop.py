@@ -293,7 +293,7 @@ class Trainer:
 
 
 @contextmanager
-def training_precision(precision: Precision, contrasts_only: bool = False) -> Iterator[None]:
+def training_precision(precision: Precision, contrasts_only: bool) -> Iterator[None]:
     """`torch.set_float32_matmul_precision` for the length of a block, or the contrasts' alone.
 
     "highest" leaves what the caller set for the process.

@@ -141,7 +141,7 @@ def test_training_has_its_precision_and_evaluation_full_precision(tmp_path, aske
     assert torch.get_float32_matmul_precision() == "highest"
 
 
-def test_rounds_contrasts_only_stay_exact_while_contrasts_are_rounded(tmp_path):
+def test_other_products_stay_exact_where_only_contrasts_are_rounded(tmp_path):
     trained = trainer(tmp_path, [1.0], epochs=1, precision="medium")
     trained.method.rounds_contrasts_only = True
     loss, seen = trained.method.loss, []
