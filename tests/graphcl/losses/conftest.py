@@ -1,7 +1,10 @@
-"""Scalar loops: what a loss is compared with, in numbers that autograd can follow."""
+"""What losses are compared with: scalar loops that autograd can follow, and a limit of memory."""
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 
 import pytest
@@ -55,3 +58,48 @@ class Loops:
 @pytest.fixture(scope="session")
 def loops() -> type[Loops]:
     return Loops
+
+
+PEAK = """
+import contextlib
+import torch
+
+def resident(field):
+    with open("/proc/self/status") as status:
+        return next(int(line.split()[1]) for line in status if line.startswith(field)) / 1024
+
+torch.set_num_threads(1)
+{prepare}
+# On a machine short of memory, pages of libraries come and go, and the peak may be theirs.
+with contextlib.suppress(OSError), open("/proc/self/clear_refs", "w") as peaks:
+    peaks.write("5")
+before = resident("VmRSS")
+{measured}
+print(resident("VmHWM") - before)
+"""
+
+
+@pytest.fixture(scope="session")
+def peak_megabytes() -> Callable[[str, str], float]:
+    """Megabytes that the second script holds at most, above what it found, in a process of its own.
+
+    The first script loads the libraries. What is freed goes back to the system at once, so that
+    holes in the heap, which differ from run to run, are not counted.
+    """
+    if not sys.platform.startswith("linux"):
+        pytest.skip("reads /proc/self/status")
+    limits = {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536"}
+
+    def measure(prepare: str, measured: str) -> float:
+        result = subprocess.run(
+            [sys.executable, "-c", PEAK.format(prepare=prepare, measured=measured)],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=300,
+            env={**os.environ, **limits},
+        )
+        assert result.returncode == 0, result.stderr
+        return float(result.stdout)
+
+    return measure

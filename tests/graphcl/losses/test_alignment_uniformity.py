@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-
 import pytest
 import torch
 from torch import Tensor
@@ -137,34 +134,3 @@ def test_descent_spreads_and_aligns() -> None:
 def test_settings_are_checked(settings: dict[str, float], message: str) -> None:
     with pytest.raises(ArgumentError, match=message):
         AlignmentUniformity(**settings)
-
-
-SCRIPT = """
-import torch
-from graphcl.losses import alignment_uniformity
-
-def resident(field):
-    for line in open("/proc/self/status"):
-        if line.startswith(field):
-            return int(line.split()[1]) / 1024
-
-def views(count):
-    return [torch.randn(count, 32, requires_grad=True) for _ in range(2)]
-
-torch.set_num_threads(1)
-alignment_uniformity(*views(1500), backend="tiles").backward()
-pair = views(8000)
-before = resident("VmRSS")
-alignment_uniformity(*pair).backward()
-print(resident("VmHWM") - before)
-"""
-
-
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc/self/status")
-def test_all_pairs_in_linear_memory() -> None:
-    # One float32 matrix of all pairs is 256 MB.
-    result = subprocess.run(
-        [sys.executable, "-c", SCRIPT], capture_output=True, text=True, check=False, timeout=120
-    )
-    assert result.returncode == 0, result.stderr
-    assert float(result.stdout) < 60
