@@ -7,8 +7,12 @@ import platform
 import resource
 import sys
 from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING
 
 from graphcl.app.passwords import without_password
+
+if TYPE_CHECKING:
+    import torch
 
 PACKAGES = (
     "graphcl",
@@ -44,6 +48,23 @@ def peak_memory_bytes() -> int:
     """The largest resident size of this process so far."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
+
+
+def forget_peak_device_memory(device: torch.device) -> None:
+    """Let `peak_device_memory_bytes` count from here on."""
+    if device.type == "cuda":
+        import torch
+
+        torch.cuda.reset_peak_memory_stats(device)
+
+
+def peak_device_memory_bytes(device: torch.device) -> int | None:
+    """The most that tensors have held of a GPU's memory; None on another device."""
+    if device.type != "cuda":
+        return None
+    import torch
+
+    return torch.cuda.max_memory_allocated(device)
 
 
 def command_line() -> str:

@@ -40,6 +40,7 @@ class SeedRecord(BaseModel):
     # Not in the records of earlier versions.
     parts: list[Part] = Field(default_factory=list)
     peak_memory_bytes: Natural = 0
+    peak_device_memory_bytes: Natural | None = None
 
 
 class RunFolder:

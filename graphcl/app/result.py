@@ -54,6 +54,8 @@ def result_of(
     seeds = [record["seed"] for record in records]
     parts = _parts(records) or [{**part, "seeds": seeds}]
     begun = {name: value for name, value in parts[0].items() if name != "seeds"}
+    peaks = [record["peak_device_memory_bytes"] for record in records]
+    on_device = [peak for peak in peaks if peak is not None]
     begun["device"] = " and ".join(dict.fromkeys(part.get("device", "cpu") for part in parts))
     return {
         "method": specification.method,
@@ -80,6 +82,7 @@ def result_of(
         "seconds": round(sum(record["seconds"] for record in records), 2),
         "peak_memory_bytes": max(record["peak_memory_bytes"] for record in records)
         or peak_memory_bytes(),
+        "peak_device_memory_bytes": max(on_device, default=None),
         # How it was begun; with what it was resumed, and which seeds ran where, is in `parts`.
         **begun,
         **({"parts": parts} if len(parts) > 1 else {}),

@@ -15,7 +15,14 @@ from typing import Any
 import torch
 
 from graphcl.app.catalogue import load_class, method_table
-from graphcl.app.environment import command_line, peak_memory_bytes, threads, versions
+from graphcl.app.environment import (
+    command_line,
+    forget_peak_device_memory,
+    peak_device_memory_bytes,
+    peak_memory_bytes,
+    threads,
+    versions,
+)
 from graphcl.app.folder import RunFolder
 from graphcl.app.progress import ProgressDisplay
 from graphcl.app.result import Metrics, baselines_of, complete_result, result_of
@@ -228,6 +235,7 @@ def _run_seed(
 ) -> dict[str, Any]:
     """Train and test one seed, with everything that the run keeps of it."""
     clock, seconds_before = time.perf_counter(), 0.0
+    forget_peak_device_memory(device)
     generator = seed_everything(seed, device)
     split = on_device(split, device)
     method = make_method(
@@ -273,6 +281,7 @@ def _run_seed(
         log.write({"seed": seed, "epoch": record["epochs"], "test": record["metrics"]})
     record["parameters"] = sum(parameter.numel() for parameter in method.parameters())
     record["seconds"] = round(seconds_before + time.perf_counter() - clock, 2)
+    record["peak_device_memory_bytes"] = peak_device_memory_bytes(device)
     if team.first:
         if snapshot:
             folder.write_snapshot(specification.task.snapshot(method, split))

@@ -43,6 +43,7 @@ def _card(run: Run, with_versions: bool) -> str:
         ("seeds", html.escape(phrase(result.seeds))),
         ("wall time", "" if result.seconds is None else duration(result.seconds)),
         ("peak memory", _bytes(result.peak_memory_bytes)),
+        ("peak device memory", _bytes(result.peak_device_memory_bytes)),
         ("data hash", f"<code>{html.escape(str(result.dataset.get('hash') or '–'))}</code>"),
     ]
     if with_versions:

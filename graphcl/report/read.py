@@ -66,6 +66,7 @@ class Result(_Part):
     epochs: list[Whole] = Field(default_factory=list)
     best_epoch: list[Whole | None] = Field(default_factory=list)
     peak_memory_bytes: Whole | None = None
+    peak_device_memory_bytes: Whole | None = None
     versions: dict[str, Any] = Field(default_factory=dict)
     command: Command = ""
     started: str = ""

@@ -13,9 +13,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 import yaml
 
 from graphcl.app.catalogue import load_class, method_table, task_table
+from graphcl.app.environment import forget_peak_device_memory, peak_device_memory_bytes
 from graphcl.app.folder import RunFolder
 from graphcl.app.settings import specify
 
@@ -42,12 +44,41 @@ def test_run_writes_the_documented_result(command, tiny_graph, tmp_path):
     assert {"torch", "python", "graphcl"} <= result["versions"].keys()
     assert result["parameters"] > 0
     assert result["peak_memory_bytes"] > 0
+    assert result["peak_device_memory_bytes"] is None
     assert str(tiny_graph.parent.parent) not in json.dumps(result["dataset"])
     settings = yaml.safe_load((out / "config.yaml").read_text())
     assert settings["settings"]["epochs"] == 2
     with np.load(out / "snapshot.npz") as snapshot:
         assert len(snapshot["embedding"]) == len(snapshot["colour"]) == 60
     assert (out / "checkpoints" / "seed-1" / "last.safetensors").exists()
+
+
+def test_the_peak_of_a_gpu_is_that_of_the_seeds(command, tiny_graph, tmp_path, monkeypatch):
+    out, held = tmp_path / "run", iter([300, 500, 400])
+    calls = []
+    monkeypatch.setattr(
+        "graphcl.app.run.forget_peak_device_memory", lambda device: calls.append("forget")
+    )
+    monkeypatch.setattr(
+        "graphcl.app.run.peak_device_memory_bytes",
+        lambda device: calls.append("read") or next(held),
+    )
+    command("run", "grace", tiny_graph, *SMOKE, "--seeds", 3, "--out", out)
+    assert calls == ["forget", "read"] * 3
+    assert json.loads((out / "result.json").read_text())["peak_device_memory_bytes"] == 500
+
+
+def test_cuda_is_asked_for_its_peak_and_no_other_device(monkeypatch):
+    asked = []
+    monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", asked.append)
+    monkeypatch.setattr(
+        torch.cuda, "max_memory_allocated", lambda device: asked.append(device) or 7
+    )
+    for device in (torch.device("cpu"), torch.device("cuda", 1)):
+        forget_peak_device_memory(device)
+    assert asked == [torch.device("cuda", 1)]
+    assert peak_device_memory_bytes(torch.device("cuda", 1)) == 7
+    assert peak_device_memory_bytes(torch.device("cpu")) is None
 
 
 def test_every_shipped_config_is_valid():

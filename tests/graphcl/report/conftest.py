@@ -59,6 +59,7 @@ def make_run(tmp_path: Path) -> RunBuilder:
             "epochs": stops,
             "best_epoch": [stop - 10 for stop in stops],
             "peak_memory_bytes": 3 * 2**27,
+            "peak_device_memory_bytes": 5 * 2**28,
             "versions": {"python": "3.11.9", "torch": "2.13.0"},
             "command": f"graphcl run {method} cora --seeds {len(seeds)}",
             "started": "2026-01-02T03:04:05",
