@@ -31,11 +31,10 @@ class NextItemLoss(nn.Module):
     """Loss of hidden states against their next items, with negatives drawn as the choice needs.
 
     - `ce`: softmax over all items, tile by tile; no (T x items) matrix above a small size.
-    - `sampled`: softmax over the target and `negatives` uniform items shared by the batch. With
-      the logQ correction it estimates `ce` (`graphcl.losses.SampledSoftmax`); without, the k
-      negatives count as all items there are, which asks less of the target and overfits later.
-    - `gbce`: binary cross-entropy with shared uniform negatives and the calibration of gSASRec.
-      Deviation: the authors draw negatives for every position.
+    - `sampled`: softmax over the target and `negatives` uniform items. With the logQ correction it
+      estimates `ce` (`graphcl.losses.SampledSoftmax`); without, the k negatives count as all items
+      there are, which asks less of the target and overfits later.
+    - `gbce`: binary cross-entropy with uniform negatives and the calibration of gSASRec.
     - `bce`, `bpr`: `negatives` items of its own for every position, none of the user's: SASRec's
       and GRU4Rec's original sampling.
 
@@ -45,6 +44,8 @@ class NextItemLoss(nn.Module):
         negatives: how many, at least 1.
         calibration: t of `gbce`, in [0, 1].
         correct_sampling: whether `sampled` has the logQ correction.
+        shared_negatives: whether `sampled` and `gbce` draw once for a batch, which is far cheaper,
+            or for every position, as gSASRec does and eSASRec.
 
     Raises:
         ArgumentError: the choice is unknown or a number is out of range.
@@ -59,6 +60,7 @@ class NextItemLoss(nn.Module):
         negatives: int = 256,
         calibration: float = 0.75,
         correct_sampling: bool = True,
+        shared_negatives: bool = True,
     ) -> None:
         super().__init__()
         if choice not in get_args(NextItemChoice):
@@ -72,7 +74,7 @@ class NextItemLoss(nn.Module):
         # gBCE's sampling rate is at most 1: of a tiny catalogue all others are negatives.
         self.negatives = min(negatives, max(1, data.num_items - 1))
         own = choice in ("bce", "bpr")
-        self.shared = choice in ("sampled", "gbce")
+        self.shared = shared_negatives
         keys = data.pair_keys() if own else data.offsets.new_zeros(0)
         self.register_buffer("keys", keys, persistent=False)
         objective: dict[str, type[nn.Module]] = {
@@ -108,16 +110,17 @@ class NextItemLoss(nn.Module):
         if self.choice == "ce":
             value = self.objective(hidden, table, targets)
             return value
-        if self.shared:
+        if self.choice in ("sampled", "gbce"):
+            shape = (self.negatives,) if self.shared else (len(targets), self.negatives)
             drawn = torch.randint(
-                self.num_items, (self.negatives,), generator=generator, device=generator.device
+                self.num_items, shape, generator=generator, device=generator.device
             ).to(targets.device)
             if self.choice == "sampled":
                 uniform = torch.full_like(drawn, 1 / self.num_items, dtype=torch.float64).log()
                 log_probability = uniform if self.correct_sampling else None
                 value = self.objective(hidden, table, targets, drawn, log_probability)
                 return value
-            scores = hidden @ table[drawn].T
+            scores = hidden @ table[drawn].T if self.shared else row_products(hidden, table, drawn)
             scores = scores.masked_fill(drawn == targets[:, None], NO_CHANCE)
         else:
             every = users[:, None].expand(-1, self.negatives)

@@ -47,6 +47,9 @@ class SequentialConfig(MethodConfig):
     """Negatives of a sampled loss; no use to ce. The original SASRec: bce with 1."""
     correct_sampling: bool = tunable(True, choices=[True, False])
     """Whether loss sampled estimates the full softmax (logQ) or counts the negatives alone."""
+    shared_negatives: bool = True
+    """Whether a batch shares the negatives of sampled and gbce; far cheaper than its own for every
+    position, and coarser."""
     calibration: float = tunable(0.75, choices=[0.5, 0.75, 1.0], ge=0, le=1)
     """t of gbce."""
 
@@ -84,7 +87,12 @@ class SequentialRecommender(Recommender):
         super().__init__(config, data)
         self.encoder = self.make_encoder()
         self.next_item_loss = NextItemLoss(
-            config.loss, data, config.negatives, config.calibration, config.correct_sampling
+            config.loss,
+            data,
+            config.negatives,
+            config.calibration,
+            config.correct_sampling,
+            config.shared_negatives,
         )
         self.to(data.device)
         self._batches = SequenceBatches(

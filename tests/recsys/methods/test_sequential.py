@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torch import Tensor
 
 from graphcl.config import configure
 from graphcl.errors import ArgumentError, ConfigError, DataError
@@ -125,19 +126,45 @@ def test_many_sampled_negatives_approach_the_cross_entropy() -> None:
     torch.testing.assert_close(near, exact, rtol=0.02, atol=0)
 
 
-def test_without_correction_the_negatives_count_as_they_are() -> None:
+def drawn_negatives(shared: bool, hidden: Tensor, table: Tensor, targets: Tensor) -> Tensor:
+    """Scores (40, 5) of what a generator with seed 3 draws; -inf where it is the target."""
+    shape = (5,) if shared else (40, 5)
+    drawn = torch.randint(ITEMS, shape, generator=torch.Generator().manual_seed(3)).expand(40, 5)
+    scores = torch.einsum("td,tkd->tk", hidden, table[drawn])
+    return scores.masked_fill(drawn == targets[:, None], -torch.inf)
+
+
+either = pytest.mark.parametrize("shared", [True, False])
+
+
+@either
+def test_without_correction_the_negatives_count_as_they_are(shared: bool) -> None:
     hidden, table, targets, users = fixed_case()
-    loss = NextItemLoss("sampled", cycles(), negatives=5, correct_sampling=False)
+    loss = NextItemLoss(
+        "sampled", cycles(), negatives=5, correct_sampling=False, shared_negatives=shared
+    )
     value = loss(hidden, table, targets, users, torch.Generator().manual_seed(3))
-    drawn = torch.randint(ITEMS, (5,), generator=torch.Generator().manual_seed(3))
-    negative = (hidden @ table[drawn].T).masked_fill(drawn == targets[:, None], -torch.inf)
+    negative = drawn_negatives(shared, hidden, table, targets)
     positive = (hidden * table[targets]).sum(1, keepdim=True)
     zero = torch.zeros(40, dtype=torch.long)
     expected = torch.nn.functional.cross_entropy(torch.cat((positive, negative), 1), zero)
     torch.testing.assert_close(value, expected)
 
 
-@pytest.mark.parametrize("choice", ["gbce", "bce", "bpr"])
+@either
+def test_gbce_is_its_formula(shared: bool) -> None:
+    hidden, table, targets, users = fixed_case()
+    loss = NextItemLoss("gbce", cycles(), negatives=5, shared_negatives=shared)
+    value = loss(hidden, table, targets, users, torch.Generator().manual_seed(3))
+    log_sigmoid = torch.nn.functional.logsigmoid
+    positive = (hidden * table[targets]).sum(1)
+    negative = drawn_negatives(shared, hidden, table, targets)
+    power = 1 - 0.75 * (1 - 5 / (ITEMS - 1))
+    total = -power * log_sigmoid(positive) - log_sigmoid(-negative).sum(1)
+    torch.testing.assert_close(value, (total / 6).mean())
+
+
+@pytest.mark.parametrize("choice", ["bce", "bpr"])
 def test_losses_of_sampled_scores_are_their_formulas(choice: str) -> None:
     hidden, table, targets, users = fixed_case()
     data = cycles()
@@ -146,13 +173,6 @@ def test_losses_of_sampled_scores_are_their_formulas(choice: str) -> None:
     same = torch.Generator().manual_seed(3)
     log_sigmoid = torch.nn.functional.logsigmoid
     positive = (hidden * table[targets]).sum(1)
-    if choice == "gbce":
-        drawn = torch.randint(ITEMS, (5,), generator=same)
-        negative = (hidden @ table[drawn].T).masked_fill(drawn == targets[:, None], -torch.inf)
-        power = 1 - 0.75 * (1 - 5 / (ITEMS - 1))
-        total = -power * log_sigmoid(positive) - log_sigmoid(-negative).sum(1)
-        torch.testing.assert_close(value, (total / 6).mean())
-        return
     from graphcl.kernels.negatives import sample_negatives
 
     drawn = sample_negatives(users[:, None].expand(-1, 5), ITEMS, data.pair_keys(), same)
