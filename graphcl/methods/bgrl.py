@@ -17,10 +17,11 @@ along a cosine. The encoder is a two-layer GCN with batch normalisation and PReL
 Cost per epoch: O(E d + N d^2), linear in the graph; four encodings, no pair of nodes.
 
 Deviations from the authors' code: the loss is halved (the mean over the two directions),
-which AdamW does not see; an undirected edge is dropped in both directions at once; the
-target moves at the start of the next epoch instead of the end of this one, so its last
-move, which no embedding depends on, is left out. There is no early rule in the paper; where
-the protocol has a validation split, it chooses the epoch.
+which AdamW does not see; the two directions of an edge are dropped together, with
+`directed_views: true` apart as theirs are; the target moves at the start of the next epoch
+instead of the end of this one, so its last move, which no embedding depends on, is left
+out. There is no early rule in the paper; where the protocol has a validation split, it
+chooses the epoch.
 """
 
 from __future__ import annotations
@@ -34,12 +35,11 @@ from torch import Tensor
 from graphcl.config import Count, tunable
 from graphcl.encoders import GCN, MovingAverage, ProjectionHead
 from graphcl.losses import Bootstrap
-from graphcl.methods.contract import MethodConfig
 from graphcl.methods.features import FeatureScaling
-from graphcl.methods.graph_method import GraphMethod, View
+from graphcl.methods.graph_method import GraphMethod, RandomViewsConfig, View
 
 
-class BGRLConfig(MethodConfig):
+class BGRLConfig(RandomViewsConfig):
     """Settings of BGRL; the defaults are a short run's, the configs have the paper's."""
 
     epochs: int = tunable(1000, low=200, high=10000, log=True, ge=0)

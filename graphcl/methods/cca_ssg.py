@@ -16,9 +16,9 @@ Cost per epoch: O(E d + N d^2), linear in the graph; the matrices of the loss ar
 
 Deviations from the authors' code: it has -tr(Z~_1^T Z~_2) for the first term, half of it less
 a constant, so its lambda of 1e-3 is `decorrelation: 2e-3` here and the gradient is twice as
-large, which Adam does not see; it divides by the deviation with N - 1; an undirected edge is
-dropped in both directions at once; the MLP's batch normalisation follows its last layer too,
-which the loss, standardising its input, does not see.
+large, which Adam does not see; it divides by the deviation with N - 1; it drops the two directions
+of an edge apart (`directed_views: true`), here they go together; the MLP's batch normalisation
+follows its last layer too, which the loss, standardising its input, does not see.
 """
 
 from __future__ import annotations
@@ -34,11 +34,16 @@ from graphcl.kernels.sparse_matrix import SparseMatrix
 from graphcl.losses import CCASSG
 from graphcl.methods.contract import PortableEncoder
 from graphcl.methods.features import FeatureScaling
-from graphcl.methods.graph_method import BatchedConfig, TwoViewMethod, View
+from graphcl.methods.graph_method import (
+    BatchedConfig,
+    RandomViewsConfig,
+    TwoViewMethod,
+    View,
+)
 from graphcl.methods.portable import portable_gcn
 
 
-class CCASSGConfig(BatchedConfig):
+class CCASSGConfig(RandomViewsConfig, BatchedConfig):
     """Settings of CCA-SSG; the defaults are the paper's for Cora."""
 
     epochs: int = tunable(50, low=20, high=500, log=True, ge=0)

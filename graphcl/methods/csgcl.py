@@ -61,8 +61,6 @@ class CSGCLConfig(GRACEConfig):
     """gamma_max."""
     communities: Literal["leiden", "louvain"] = "leiden"
     resolution: float = tunable(1.0, low=0.3, high=3.0, log=True, gt=0)
-    directed_views: bool = False
-    """Drop the two directions of an edge apart, as the authors' code does."""
 
 
 @dataclass(frozen=True)

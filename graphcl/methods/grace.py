@@ -18,7 +18,7 @@ Cost per epoch: O(E d + N d^2) for the encoder and 16 N^2 d operations for the l
 O(N d) memory.
 
 Deviation from the authors' code: an undirected edge is dropped or kept in both
-directions at once, where the release draws each direction by itself.
+directions at once; the release draws each direction by itself (`directed_views: true`).
 """
 
 from __future__ import annotations
@@ -32,10 +32,15 @@ from graphcl.config import Count, tunable
 from graphcl.encoders import GCN, ProjectionHead
 from graphcl.losses import InfoNCE
 from graphcl.methods.features import FeatureScaling
-from graphcl.methods.graph_method import BatchedConfig, TwoViewMethod, View
+from graphcl.methods.graph_method import (
+    BatchedConfig,
+    RandomViewsConfig,
+    TwoViewMethod,
+    View,
+)
 
 
-class GRACEConfig(BatchedConfig):
+class GRACEConfig(RandomViewsConfig, BatchedConfig):
     """Settings of GRACE; the defaults are the paper's for Cora."""
 
     epochs: int = tunable(200, low=50, high=2000, log=True, ge=0)

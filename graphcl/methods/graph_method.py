@@ -102,14 +102,25 @@ class GraphMethod(Method):
     ) -> View:
         """The graph with random edges dropped and feature columns masked.
 
-        The two corruptions of GRACE (Zhu et al. 2020, section 3.2.1), both directions of an edge
-        together; what most two-view methods draw in every epoch.
+        The two corruptions of GRACE (Zhu et al. 2020, section 3.2.1), what most two-view methods
+        draw in every epoch; both directions of an edge together, or with the setting
+        `directed_views` apart.
         """
+        together = not self.config.directed_views
         edge_index, _ = drop_edges(
-            data.edge_index, edge_rate, num_nodes=data.num_nodes, generator=generator
-        )
+            data.edge_index, edge_rate,
+            num_nodes=data.num_nodes, generator=generator, keep_undirected=together,
+        )  # fmt: skip
         x, _ = mask_features(self.features_of(data), feature_rate, generator=generator)
-        return View(x, self.propagation(edge_index, data), edge_index, data.get("n_id"))
+        matrix = self.propagation(edge_index, data, undirected=together)
+        return View(x, matrix, edge_index, data.get("n_id"))
+
+
+class RandomViewsConfig(MethodConfig):
+    """Settings of methods whose views are the graph less some edges."""
+
+    directed_views: bool = False
+    """Drop the two directions of an edge apart, as the authors' code does."""
 
 
 class BatchedConfig(MethodConfig):

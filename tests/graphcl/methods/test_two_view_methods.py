@@ -19,8 +19,13 @@ from graphcl.encoders.gcn_bounds import edge_budget, matrix_bounds, score_bound
 from graphcl.errors import ArgumentError, ConfigError, UnknownNameError
 from graphcl.kernels.communities import detect_communities
 from graphcl.losses.unit_rows import unit_rows
+from graphcl.methods.bgrl import BGRL
+from graphcl.methods.cca_ssg import CCASSGMethod
+from graphcl.methods.csgcl import CSGCL
+from graphcl.methods.gca import GCA
 from graphcl.methods.gcool import GCooL, community_contrast, dense_aggregation
 from graphcl.methods.grace import GRACE
+from graphcl.methods.graph_method import View
 from graphcl.methods.pamc import PamC, log_assignment, sharpening
 from graphcl.methods.pot import HOSTS, POT, directions, host_class
 from graphcl.methods.two_view import PAIR_LOSSES, TwoView
@@ -207,6 +212,7 @@ def test_the_diagnostic_is_a_bound_on_the_worst_view() -> None:
     ("host", "settings"),
     [
         ("gca", {"directed_views": True}),
+        ("grace", {"directed_views": True}),
         ("two-view", {"view_1": {"DropEdges": {"rate": 0.3, "keep_undirected": False}}}),
     ],
 )
@@ -216,7 +222,9 @@ def test_pot_bounds_directions_apart_where_its_host_draws_them_apart(
     model = build(POT, host=host, host_settings=settings, bound="interval")
     assert not model.host.both_directions()[0]
     assert not model.bounds[0].whole.symmetric
-    assert model.host.both_directions()[1] == model.bounds[1].whole.symmetric == (host != "gca")
+    assert (
+        model.host.both_directions()[1] == model.bounds[1].whole.symmetric == (host == "two-view")
+    )
 
 
 # ---------------------------------------------------------------------- PamC
@@ -315,11 +323,29 @@ def test_directions_dropped_apart_make_a_directed_matrix(view: str) -> None:
     """Forward and backward product: the matrix that `GCNConv` would use, and its transpose."""
     model = build(TwoView, view_1={view: {"rate": 0.5, "keep_undirected": False}})
     drawn, other = model.draw_views(model.data, seeded())
-    wanted = gcn_matrix(drawn.edge_index, 14).to_dense()
-    assert not torch.equal(wanted != 0, wanted.T != 0)
-    torch.testing.assert_close(drawn.matrix.to_dense(), wanted)
-    torch.testing.assert_close(drawn.matrix.T.to_dense(), wanted.T)
+    check_directed(drawn)
     assert other.matrix.symmetric
+
+
+def check_directed(view: View) -> None:
+    wanted = gcn_matrix(view.edge_index, 14).to_dense()
+    assert not torch.equal(wanted != 0, wanted.T != 0)
+    torch.testing.assert_close(view.matrix.to_dense(), wanted)
+    torch.testing.assert_close(view.matrix.T.to_dense(), wanted.T)
+
+
+@pytest.mark.parametrize("method", [BGRL, CCASSGMethod, CSGCL, GCA, GRACE])
+def test_directed_views_are_those_of_the_releases(method: Any) -> None:
+    for directed in (False, True):
+        model = build(method, directed_views=directed)
+        views = [model.random_view(model.data, 0.5, 0.1, seeded())]
+        if method is not BGRL:
+            views = list(model.draw_views(model.data, seeded()))
+        for view in views:
+            if directed:
+                check_directed(view)
+            else:
+                assert view.matrix.symmetric
 
 
 @pytest.mark.parametrize(
