@@ -362,7 +362,7 @@ def test_an_empty_path_is_refused(refused, command, tmp_path, monkeypatch, argum
 
 
 def test_no_other_command_has_an_output_path():
-    from graphcl.app.main import app, data_app
+    from graphcl.app.commands import app, data_app
 
     commands = [each.callback for each in app.registered_commands + data_app.registered_commands]
     writing = {each.__name__ for each in commands if "out" in inspect.signature(each).parameters}

@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from graphcl.app import run as run_module
+from graphcl.app.commands import app
 from graphcl.app.folder import RunFolder
 from graphcl.app.load import load_run
-from graphcl.app.main import app
 from graphcl.app.progress import ProgressDisplay
 from graphcl.app.settings import specify
 from graphcl.errors import CheckpointError, ConfigError
