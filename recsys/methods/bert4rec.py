@@ -89,14 +89,16 @@ class BERT4Rec(SequentialRecommender):
         """`total` and the loss of the hidden items under its name."""
         items, lengths = whole_windows(batch, self.encoder.padding_id)
         hidden = self.hidden_places(lengths, items.shape[1], generator)
-        share, positions = self.sharing.of(len(items)), int(hidden.sum())
+        users = batch.users[:, None].expand_as(hidden)[hidden]
+        share = self.sharing.of(len(items))
+        before = int(hidden[: share.start].sum())
         items, lengths, hidden = (part[share.rows] for part in (items, lengths, hidden))
         states = self.encoder(items.masked_fill(hidden, self.encoder.mask_id), lengths)[hidden]
-        users = batch.users[share.rows, None].expand_as(hidden)[hidden]
         value = self.next_item_loss(
-            self.head(states), self.encoder.item_table, items[hidden], users, generator
-        )
-        value = share.mean(value, len(states), positions)
+            self.head(states), self.encoder.item_table, items[hidden], users, generator,
+            slice(before, before + len(states)),
+        )  # fmt: skip
+        value = share.mean(value, len(states), len(users))
         return {"total": value, self.next_item_loss.name: value}
 
     def hidden_places(self, lengths: Tensor, width: int, generator: torch.Generator) -> Tensor:

@@ -23,6 +23,8 @@ PART_NAMES: dict[str, str] = {
     "bpr": "bpr",
 }
 
+EVERY = slice(None)
+
 NO_CHANCE = -1e4
 """The score of a negative that is the target itself: its loss and gradient are 0."""
 
@@ -44,8 +46,8 @@ class NextItemLoss(nn.Module):
         negatives: how many, at least 1.
         calibration: t of `gbce`, in [0, 1].
         correct_sampling: whether `sampled` has the logQ correction.
-        shared_negatives: whether `sampled` and `gbce` draw once for a batch, which is far cheaper,
-            or for every position, as gSASRec does and eSASRec.
+        shared_negatives: whether `sampled` and `gbce` draw once for a batch, which is some ten
+            times cheaper, or for every position, as gSASRec and eSASRec do.
 
     Raises:
         ArgumentError: the choice is unknown or a number is out of range.
@@ -71,7 +73,7 @@ class NextItemLoss(nn.Module):
             raise ArgumentError(f"negatives must be at least 1 (got {negatives})")
         self.name = PART_NAMES[choice]
         self.num_items = data.num_items
-        # gBCE's sampling rate is at most 1: of a tiny catalogue all others are negatives.
+        # A tiny catalogue has no more; gBCE's sampling rate, for one, is at most 1.
         self.negatives = min(negatives, max(1, data.num_items - 1))
         own = choice in ("bce", "bpr")
         self.shared = shared_negatives
@@ -96,6 +98,7 @@ class NextItemLoss(nn.Module):
         targets: Tensor,
         users: Tensor,
         generator: torch.Generator,
+        part: slice = EVERY,
     ) -> Tensor:
         """The mean over T positions, 0-d.
 
@@ -103,18 +106,21 @@ class NextItemLoss(nn.Module):
             hidden: (T, d) states.
             table: (num_items, d) item embeddings.
             targets: int64 (T,) next items.
-            users: int64 (T,), whose positions they are.
+            users: int64 (W,), whose positions those of the whole batch are.
             generator: source of the negatives.
+            part: which T of the W positions these are, where processes divide a batch. Negatives
+                of a position are drawn for all W, so that the processes draw as one would.
         """
         value: Tensor
         if self.choice == "ce":
             value = self.objective(hidden, table, targets)
             return value
         if self.choice in ("sampled", "gbce"):
-            shape = (self.negatives,) if self.shared else (len(targets), self.negatives)
+            shape = (self.negatives,) if self.shared else (len(users), self.negatives)
             drawn = torch.randint(
                 self.num_items, shape, generator=generator, device=generator.device
             ).to(targets.device)
+            drawn = drawn if self.shared else drawn[part]
             if self.choice == "sampled":
                 uniform = torch.full_like(drawn, 1 / self.num_items, dtype=torch.float64).log()
                 log_probability = uniform if self.correct_sampling else None
@@ -124,7 +130,7 @@ class NextItemLoss(nn.Module):
             scores = scores.masked_fill(drawn == targets[:, None], NO_CHANCE)
         else:
             every = users[:, None].expand(-1, self.negatives)
-            own = sample_negatives(every, self.num_items, self.keys, generator)
+            own = sample_negatives(every, self.num_items, self.keys, generator)[part]
             scores = row_products(hidden, table, own)
         positive = row_products(hidden, table, targets[:, None]).squeeze(1)
         value = self.objective(positive, scores)

@@ -17,7 +17,7 @@ from recsys.encoders.contract import SequenceEncoder
 from recsys.encoders.gru4rec import GRU4RecEncoder
 from recsys.encoders.sasrec import Activation, Norm, SASRecEncoder
 from recsys.methods.contract import Recommender, check_users
-from recsys.methods.next_item_loss import NextItemChoice, NextItemLoss
+from recsys.methods.next_item_loss import EVERY, NextItemChoice, NextItemLoss
 
 USERS_TOGETHER = 256
 """Histories encoded at once when scoring: few enough that they are about equally long."""
@@ -146,14 +146,15 @@ class SequentialRecommender(Recommender):
         Processes that train together divide the windows.
         """
         positions, share = len(batch.targets), self.sharing.of(len(batch.lengths))
+        users, part = batch.users.repeat_interleave(batch.lengths, output_size=positions), EVERY
         if share.count > 1:
-            hidden = None if hidden is None else hidden[batch.positions(share.rows)]
+            part = batch.positions(share.rows)
+            hidden = None if hidden is None else hidden[part]
             batch = batch.rows(share.rows)
         if hidden is None:
             hidden = self.encoder(batch.items, batch.lengths)[batch.real]
-        users = batch.users.repeat_interleave(batch.lengths, output_size=len(batch.targets))
         value: Tensor = self.next_item_loss(
-            hidden, self.encoder.item_table, batch.targets, users, generator
+            hidden, self.encoder.item_table, batch.targets, users, generator, part
         )
         return share.mean(value, len(batch.targets), positions)
 

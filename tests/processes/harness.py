@@ -6,6 +6,7 @@ A request is a JSON line on stdin, the answer a JSON line on stdout:
     {"arguments": [...], "count": n}                       `graphcl ...` in n processes
     {..., "kill": rank, "log": f, "lines": n}              of which one is killed at that length
     {"gradients": [method, ...], "data": {task: path}, "folder": f, "count": n}
+    {..., "settings": {setting: value}}                    other than the default ones
 
 The answer holds exit code, output and error text of every process.
 """
@@ -110,13 +111,14 @@ def gradients(request: dict[str, Any]) -> None:
             # What is drawn for own rows differs between the processes.
             fields = method_class.Config.model_fields
             without = {key: 0.0 for key in ("dropout", "attention_dropout") if key in fields}
+            settings = {**without, **request.get("settings", {})}
             found = {}
             for kind, sharing in (
                 ("alone", Sharing()),
                 ("group", Sharing(processes.rank, processes.count)),
             ):
                 generator = seed_everything(0)
-                method = method_class(method_class.Config(**without), data)
+                method = method_class(method_class.Config(**settings), data)
                 method.sharing = sharing
                 method.train()
                 method.epoch_start(1, generator)

@@ -119,6 +119,23 @@ def steps(group, tiny_data, tmp_path_factory) -> Path:
 
 @pytest.mark.parametrize("name", DIVIDING)
 def test_the_mean_gradient_of_two_processes_is_that_of_one(steps, name):
+    check_steps(steps, name)
+
+
+@pytest.mark.parametrize("loss", ["sampled", "gbce", "bce", "bpr"])
+def test_negatives_of_every_position_are_those_of_one_process(group, tiny_data, tmp_path, loss):
+    answer = group(
+        gradients=["sasrec", "bert4rec"],
+        data={"next-item": str(tiny_data["next-item"])},
+        folder=str(tmp_path),
+        settings={"loss": loss, "negatives": 5, "shared_negatives": False},
+    )
+    assert answer["codes"] == [0, 0], answer["err"]
+    for name in ("sasrec", "bert4rec"):
+        check_steps(tmp_path, name)
+
+
+def check_steps(steps, name):
     members = [torch.load(steps / f"{name}.{rank}.pt") for rank in range(2)]
     for found in members:
         alone, together = found["alone"], found["group"]

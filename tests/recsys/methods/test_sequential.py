@@ -151,6 +151,15 @@ def test_without_correction_the_negatives_count_as_they_are(shared: bool) -> Non
     torch.testing.assert_close(value, expected)
 
 
+def test_what_a_loss_is_told_are_the_settings() -> None:
+    told = {"loss": "gbce", "negatives": 5, "calibration": 0.5}
+    loss = build(SASRec, cycles(), **told).next_item_loss
+    assert (loss.choice, loss.negatives, loss.objective.calibration) == ("gbce", 5, 0.5)
+    assert (loss.shared, loss.correct_sampling) == (True, True)
+    loss = build(SASRec, cycles(), shared_negatives=False, correct_sampling=False).next_item_loss
+    assert (loss.shared, loss.correct_sampling) == (False, False)
+
+
 @either
 def test_gbce_is_its_formula(shared: bool) -> None:
     hidden, table, targets, users = fixed_case()
