@@ -89,6 +89,10 @@ class RunFolder:
                     self.path.rmdir()
             os.close(descriptor)
 
+    def stored(self) -> dict[str, Any]:
+        """What `config.yaml` holds, {} while there is none."""
+        return read_yaml(self.config) if self.config.exists() else {}
+
     def stored_seeds(self) -> list[int]:
         """The seeds of the run that is in the folder, [] if there is none.
 
@@ -97,7 +101,7 @@ class RunFolder:
         """
         if not self.config.exists():
             return []
-        seeds = read_yaml(self.config).get("seeds")
+        seeds = self.stored().get("seeds")
         if not isinstance(seeds, list) or not all(type(seed) is int for seed in seeds):
             raise CheckpointError(
                 f"'{self.config}' is damaged: seeds must be a list of integers (got {seeds!r})"

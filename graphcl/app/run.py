@@ -26,7 +26,7 @@ from graphcl.app.environment import (
 from graphcl.app.folder import RunFolder
 from graphcl.app.progress import ProgressDisplay
 from graphcl.app.result import Metrics, baselines_of, complete_result, result_of
-from graphcl.app.settings import RunSpecification
+from graphcl.app.settings import RunSpecification, as_begun
 from graphcl.app.tracking import Tracking, tracked_run
 from graphcl.atomic import write_json
 from graphcl.config import fingerprint as fingerprint_of
@@ -122,8 +122,17 @@ def _run_seeds(
         }
     )
     seeds, metric = specification.seeds, specification.task.metric
-    fingerprints = {seed: _fingerprint(specification, split, seed) for seed in seeds}
-    records = processes.from_first(lambda: _open(specification, folder, fingerprints, resume))
+    described = specification.as_dict()
+    if resume:
+        stored = processes.from_first(folder.stored)
+        described = as_begun(described, stored, specification.default_settings())
+    fingerprints = {
+        seed: fingerprint_of({**described, "seeds": seed, "dataset": split.dataset})
+        for seed in seeds
+    }
+    records = processes.from_first(
+        lambda: _open(specification, described, folder, fingerprints, resume)
+    )
     if seeds[0] in records and save_embeddings:
         raise ConfigError(
             "--embeddings saves the first seed's, which is finished; give another --out"
@@ -164,12 +173,13 @@ def _run_seeds(
 
 def _open(
     specification: RunSpecification,
+    described: dict[str, Any],
     folder: RunFolder,
     fingerprints: Mapping[int, str],
     resume: bool,
 ) -> dict[int, dict[str, Any]]:
     """Start the run, or take it up where it was; the records of the seeds that are finished."""
-    folder.open(specification.as_dict(), resume)
+    folder.open(described, resume)
     if not resume:
         return {}
     records = {}
@@ -339,8 +349,3 @@ def _run_baseline(
     method.eval()
     metrics: Metrics = specification.task.test(method, split)
     return metrics
-
-
-def _fingerprint(specification: RunSpecification, split: Split, seed: int) -> str:
-    described = {**specification.as_dict(), "seeds": seed, "dataset": split.dataset}
-    return fingerprint_of(described)

@@ -71,6 +71,11 @@ class RunSpecification:
         )
         return split
 
+    def default_settings(self) -> dict[str, Any]:
+        """The method's, not those of a file."""
+        defaults: dict[str, Any] = type(self.settings)().model_dump()
+        return defaults
+
     def as_dict(self) -> dict[str, Any]:
         """What `config.yaml` holds."""
         return {
@@ -82,6 +87,30 @@ class RunSpecification:
             "seeds": list(self.seeds),
             "settings": self.settings.model_dump(),
         }
+
+
+def as_begun(
+    described: Mapping[str, Any], stored: Mapping[str, Any], defaults: Mapping[str, Any]
+) -> dict[str, Any]:
+    """What is described now, as an earlier version that began it would have described it.
+
+    A setting that is not stored is one that came later, and what comes later does by default what
+    was done before: at its default it is left out.
+
+    Args:
+        described: `RunSpecification.as_dict()`, or more.
+        stored: the same when the run or study was begun; {} when it was not.
+        defaults: the default of every setting.
+    """
+    held = stored.get("settings")
+    if not isinstance(held, Mapping):
+        return dict(described)
+    settings = {
+        name: value
+        for name, value in described["settings"].items()
+        if name in held or name not in defaults or value != defaults[name]
+    }
+    return {**described, "settings": settings}
 
 
 class StoredRun(Config):

@@ -164,15 +164,17 @@ def open_study(
     name: str,
     specification: Mapping[str, Any],
     *,
+    defaults: Mapping[str, Any],
     sampler: BaseSampler,
     pruner: optuna.pruners.BasePruner,
 ) -> optuna.Study:
-    """Join the study `name`, or begin it.
+    """Join the study `name`, or begin it; `defaults` are those of the settings.
 
     Raises:
         ConfigError: it exists and searches something else; the message shows the difference.
     """
     from graphcl.app.folder import differences
+    from graphcl.app.settings import as_begun
 
     optuna.logging.set_verbosity(logging.ERROR)
     with _quiet():
@@ -185,7 +187,8 @@ def open_study(
             raise ConfigError(f"the study '{name}' was not begun by this command; give another")
         study.set_user_attr("specification", dict(specification))
     # Read again: of two workers that begin at once, the one that came second decides.
-    found = differences(study.user_attrs["specification"], dict(specification))
+    begun = study.user_attrs["specification"]
+    found = differences(begun, as_begun(specification, begun, defaults))
     if found:
         raise ConfigError(
             f"the study '{name}' searches something else: {'; '.join(found)}; give another --study"

@@ -152,6 +152,7 @@ class Tuner:
         with storage_errors(options.storage):
             self.study = open_study(
                 self.storage, options.study, self._described(first),
+                defaults=specification.default_settings(),
                 sampler=NumberedSampler(
                     options.sampler_seed, STARTUP_TRIALS, self.training.start()
                 ),

@@ -15,12 +15,12 @@ from graphcl.app.folder import RunFolder, differences
 from graphcl.app.progress import ProgressDisplay
 from graphcl.app.run import run
 from graphcl.app.search import search_space
-from graphcl.app.settings import RunSpecification, specify
+from graphcl.app.settings import RunSpecification, as_begun, specify
 from graphcl.app.study import resolve_storage
 from graphcl.app.tables import print_comparison
 from graphcl.app.tracking import Tracking
 from graphcl.app.tune import TuneOptions, Tuner
-from graphcl.config import parse_override, read_yaml
+from graphcl.config import parse_override
 from graphcl.errors import ConfigError, OutputError
 from graphcl.train.device import choose_device, describe_device
 from graphcl.train.processes import joined, launched
@@ -152,9 +152,10 @@ def _test_once(
 
 
 def _check_untouched(chosen: RunSpecification, folder: RunFolder) -> None:
-    tested = read_yaml(folder.config).get("settings") if folder.config.exists() else None
-    changed = differences(tested, chosen.settings.model_dump())
-    if tested is not None and changed:
+    begun = folder.stored()
+    described = as_begun(chosen.as_dict(), begun, chosen.default_settings())
+    changed = differences(begun.get("settings"), described["settings"])
+    if begun.get("settings") is not None and changed:
         raise OutputError(
             f"the settings of an earlier trial of this study were tested in '{folder.path}', and a "
             f"test opens once (since then {'; '.join(changed)}); the new ones are in best.yaml, "

@@ -13,6 +13,7 @@ import yaml
 import graphcl
 from graphcl.config import fingerprint
 from graphcl.errors import CheckpointError, TooLargeError
+from graphcl.methods.grace import GRACE
 from graphcl.train.checkpoint import load_checkpoint, save_checkpoint
 
 SMOKE = ["--set", "epochs=2", "--set", "evaluate_every=1"]
@@ -43,6 +44,27 @@ def little_memory():
     resource.setrlimit(resource.RLIMIT_AS, (used + 8 * 2**30, hard))
     yield
     resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
+
+
+class LaterConfig(GRACE.Config):
+    """GRACE's settings and one that a later version has."""
+
+    later: bool = False
+
+
+def test_a_run_of_before_a_setting_came_goes_on(command, refused, graph_run, monkeypatch):
+    out, run = graph_run
+    before = result_of(out)["metrics"]["accuracy"]["values"]
+    stored = (out / "config.yaml").read_text()
+    monkeypatch.setattr(GRACE, "Config", LaterConfig)
+    refused(command(*run, "--resume", "--set", "later=true"), "settings.later was None, now True")
+    assert command(*run, "--resume", "--seeds", 2)[0] == 0
+    assert result_of(out)["metrics"]["accuracy"]["values"][:1] == before
+    assert (out / "config.yaml").read_text() == stored.replace("- 0\n", "- 0\n- 1\n")
+    # Its second seed belongs to the same run, whichever version goes on with it.
+    monkeypatch.undo()
+    assert "nothing was run" in command(*run, "--resume", "--seeds", 2)[1]
+    assert graphcl.load_run(out, seed=1).method.config.epochs == 2
 
 
 def test_a_finished_run_is_left_as_it_is(command, graph_run):

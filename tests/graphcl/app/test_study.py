@@ -133,8 +133,9 @@ def test_what_is_drawn_depends_on_the_trial_number_only():
 def test_a_stale_trial_of_either_storage_is_queued_again(kind, tmp_path):
     storage = open_storage(resolve_storage(str(tmp_path / kind), tmp_path), 1)
     study = open_study(
-        storage, "s", {"a": 1}, sampler=NumberedSampler(0, 3), pruner=optuna.pruners.NopPruner()
-    )
+        storage, "s", {"a": 1}, defaults={}, sampler=NumberedSampler(0, 3),
+        pruner=optuna.pruners.NopPruner(),
+    )  # fmt: skip
     trial = study.ask()
     storage.record_heartbeat(trial._trial_id)
     trial.set_user_attr("worker", "dead")
@@ -151,7 +152,9 @@ def test_a_stale_trial_of_either_storage_is_queued_again(kind, tmp_path):
 
 def test_another_search_is_refused_with_the_difference(tmp_path):
     storage = open_storage(resolve_storage(None, tmp_path), 30)
-    options = {"sampler": NumberedSampler(0, 3), "pruner": optuna.pruners.NopPruner()}
+    options = {
+        "defaults": {}, "sampler": NumberedSampler(0, 3), "pruner": optuna.pruners.NopPruner(),
+    }  # fmt: skip
     open_study(storage, "s", {"search": {"rate": "0 .. 1"}}, **options)
     open_study(storage, "s", {"search": {"rate": "0 .. 1"}}, **options)
     with pytest.raises(ConfigError, match=r"search.rate was '0 .. 1', now '0 .. 2'"):
@@ -163,8 +166,23 @@ def test_a_study_of_somebody_else_is_refused(tmp_path):
     optuna.create_study(storage=storage, study_name="mine", direction="maximize").ask()
     with pytest.raises(ConfigError, match="not begun by this command"):
         open_study(
-            storage, "mine", {}, sampler=NumberedSampler(0, 3), pruner=optuna.pruners.NopPruner()
-        )
+            storage, "mine", {}, defaults={}, sampler=NumberedSampler(0, 3),
+            pruner=optuna.pruners.NopPruner(),
+        )  # fmt: skip
+
+
+def test_a_study_of_before_a_setting_came_goes_on(tmp_path):
+    storage = open_storage(resolve_storage(None, tmp_path), 30)
+    options = {
+        "defaults": {"rate": 1, "new": False}, "sampler": NumberedSampler(0, 3),
+        "pruner": optuna.pruners.NopPruner(),
+    }  # fmt: skip
+    open_study(storage, "s", {"settings": {"rate": 2}}, **options)
+    open_study(storage, "s", {"settings": {"rate": 2, "new": False}}, **options)
+    with pytest.raises(ConfigError, match=r"settings.new was None, now True"):
+        open_study(storage, "s", {"settings": {"rate": 2, "new": True}}, **options)
+    with pytest.raises(ConfigError, match=r"settings.rate was 2, now 1"):
+        open_study(storage, "s", {"settings": {"rate": 1, "new": False}}, **options)
 
 
 @pytest.mark.parametrize(
