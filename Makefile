@@ -20,11 +20,11 @@ $(STAMP): pyproject.toml constraints.txt hatch_build.py $(wildcard graphcl/nativ
 
 demo: $(STAMP)
 	$(BIN)/graphcl data fetch cora ml-100k
-	rm -rf runs/demo
-	$(BIN)/graphcl run csgcl cora --config configs/demo/csgcl_cora.yaml --out runs/demo/csgcl_cora
-	$(BIN)/graphcl run lightgcl ml-100k --config configs/demo/lightgcl_ml-100k.yaml --out runs/demo/lightgcl_ml-100k
-	$(BIN)/graphcl run sasrec ml-100k --config configs/demo/sasrec_ml-100k.yaml --out runs/demo/sasrec_ml-100k
-	$(BIN)/graphcl report runs/demo/csgcl_cora runs/demo/lightgcl_ml-100k runs/demo/sasrec_ml-100k -o report.html
+	rm -rf runs/demo_*
+	$(BIN)/graphcl run csgcl cora --config configs/demo/csgcl_cora.yaml --out runs/demo_csgcl_cora
+	$(BIN)/graphcl run lightgcl ml-100k --config configs/demo/lightgcl_ml-100k.yaml --out runs/demo_lightgcl_ml-100k
+	$(BIN)/graphcl run sasrec ml-100k --config configs/demo/sasrec_ml-100k.yaml --out runs/demo_sasrec_ml-100k
+	$(BIN)/graphcl report runs/demo_csgcl_cora runs/demo_lightgcl_ml-100k runs/demo_sasrec_ml-100k -o report.html
 
 test: lint types unit recbole
 

@@ -4,10 +4,10 @@
                     (or src, from, head, u and dst, to, tail, v). A first line 0,1 is an edge, so
                     let pandas write the words, or no header
     features.csv    one row for each node, numbers only; or, with a header whose first column is
-                    called `id`, the node's id and then numbers. A first row without any number is
-                    a header, and so is one of exactly 0,1,...,F-1 (F >= 3), which pandas writes
-                    above columns without names: a first node with just these features needs a
-                    header above it
+                    called `id` (or node, node_id), the node's id and then numbers. A first row
+                    without any number is a header, and so is one of exactly 0,1,...,F-1 (F >= 3),
+                    which pandas writes above columns without names: a first node with just these
+                    features needs a header above it
     features.npy    instead: an array (N, F)
     features.npz    instead: a matrix saved by scipy.sparse.save_npz
     nodes.csv       optional, beside .npy and .npz: the node ids in row order, one a line, under
@@ -37,6 +37,7 @@ from graphcl.errors import DataError
 _FEATURES = ("features.npz", "features.npy", "features.csv")
 # Only known words make a first line a header; anything else there is an edge, so that a first
 # edge with two misspelt nodes is an error and not a header.
+_ID_WORDS = ("id", "node", "node_id")
 _SOURCE_WORDS = ("source", "src", "from", "head", "u")
 _TARGET_WORDS = ("target", "dst", "to", "tail", "v")
 
@@ -96,7 +97,7 @@ def _features(path: Path) -> tuple[np.ndarray, list[str] | None]:
         return csr_from_parts(f"'{path}'", load_arrays(path)).toarray(), None
     rows = read_rows(path)
     header = rows[0][1]
-    named = header[0].lower() == "id"
+    named = header[0].lower() in _ID_WORDS
     if header[0] == "":
         raise DataError(f"the first column of '{path}' has no name; call it id or leave it out")
     # pandas numbers columns that have no names.
@@ -111,9 +112,10 @@ def _features(path: Path) -> tuple[np.ndarray, list[str] | None]:
             x[position] = [float(cell) for cell in cells]
         except ValueError:
             column = next(place for place, cell in enumerate(cells) if not _is_number(cell))
+            hint = "" if named or column else "; node ids go under the header id"
             raise DataError(
                 f"'{path}', line {line}: '{cells[column]}' in feature column {column} is not a "
-                f"number"
+                f"number{hint}"
             ) from None
         if not np.isfinite(x[position]).all():
             column = int(np.argmax(~np.isfinite(x[position])))

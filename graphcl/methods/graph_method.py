@@ -104,7 +104,7 @@ class GraphMethod(Method):
 
         The two corruptions of GRACE (Zhu et al. 2020, section 3.2.1), what most two-view methods
         draw in every epoch; both directions of an edge together, or with the setting
-        `directed_views` apart.
+        `directed_views` apart, which the Config has as a `RandomViewsConfig`.
         """
         together = not self.config.directed_views
         edge_index, _ = drop_edges(

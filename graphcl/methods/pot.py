@@ -29,7 +29,8 @@ Cost per epoch: the host's, and O((E + N) d) twice for the bounds: sparse, no N 
 Deviations from the authors' code: all nodes are regularised in every step, where it takes a
 random subset and forgets the neighbours outside; the bounds stand for the edges and the
 diagonal only, where it has dense N x N matrices; both directions of an edge are dropped
-together. The budget of a node is its expected number of dropped edges, at most all but one.
+together, or apart where the host's settings say so. The budget of a node is its expected
+number of dropped edges, at most all but one.
 """
 
 from __future__ import annotations
@@ -96,7 +97,11 @@ class POTConfig(MethodConfig):
                     f"'{key}' is set for pot and its host alike (got host_settings.{key}); "
                     f"use {key}"
                 )
-        host = configure(host_class(self.host).Config, {**self.host_settings, **shared})
+        config = host_class(self.host).Config
+        try:
+            host = configure(config, {**self.host_settings, **shared})
+        except ConfigError as error:
+            raise type(error)(f"host_settings of the host {self.host}: {error}") from None
         if getattr(host, "batch_size", 0):
             raise ConfigError(
                 "pot bounds what any view of the whole graph may do, so its host takes no batches "

@@ -62,6 +62,14 @@ def test_text_ids_labels_and_weights(tmp_path):
     assert data.class_names == ["blue", "red"]
 
 
+@pytest.mark.parametrize("word", ["id", "node", "Node_ID"])
+def test_ids_of_the_features_by_any_of_their_names(tmp_path, word):
+    features = f"{word},f\n7,1\n5,2\n9,3\n"
+    data = load_graph(folder(tmp_path, edges="5,7\n7,9\n", features=features))
+    assert data.x.tolist() == [[1], [2], [3]]
+    assert data.edge_index[:, 0].tolist() == [0, 1]
+
+
 def test_integer_labels_are_ordered_by_value(tmp_path):
     folder(tmp_path, edges=EDGES, features=FEATURES, labels="label\n10\n2\n-1\n10\n")
     data = load_graph(tmp_path)
@@ -112,7 +120,10 @@ def test_byte_order_mark_and_windows_line_ends(tmp_path):
         ({"edges": EDGES, "features": "1,0\n0,nan\n"}, "line 2: the feature in column 1 is not"),
         ({"edges": EDGES, "features": "1,0\n-inf,1\n"}, "line 2: the feature in column 0.*-inf"),
         ({"edges": EDGES, "features": "1,0\n0,x\n"}, "line 2: 'x' in feature column 1 is not a n"),
-        ({"edges": EDGES, "features": "x,0\n0,1\n"}, "line 1: 'x' in feature column 0"),
+        (
+            {"edges": EDGES, "features": "x,0\n0,1\n"},
+            "line 1: 'x' in feature column 0 is not a number; node ids go under",
+        ),
         ({"edges": EDGES, "features": "1,0\n0,1,2\n"}, "line 2 has 3 columns instead of 2"),
         ({"edges": EDGES, "features": ",0,1\n0,1,2\n"}, "first column.*has no name"),
         ({"edges": "a,b\n", "features": "id,f\na,1\nb,2\na,3\n"}, "node id 'a' occurs twice"),

@@ -172,6 +172,8 @@ def test_hosts_that_cannot_be_are_refused() -> None:
         build(POT, host="grase")
     with pytest.raises(UnknownNameError, match="did you mean 'temperature'"):
         build(POT, host_settings={"temprature": 0.2})
+    with pytest.raises(ConfigError, match=r"host_settings of the host cca-ssg: .*'projection'"):
+        build(POT, host="cca-ssg", host_settings={"projection": 8})
     with pytest.raises(ConfigError, match=r"host_settings\.epochs"):
         build(POT, host_settings={"epochs": 3})
     with pytest.raises(ArgumentError, match="got ELU"):
@@ -335,7 +337,7 @@ def check_directed(view: View) -> None:
 
 
 @pytest.mark.parametrize("method", [BGRL, CCASSGMethod, CSGCL, GCA, GRACE])
-def test_directed_views_are_those_of_the_releases(method: Any) -> None:
+def test_directed_views_drop_the_directions_apart(method: Any) -> None:
     for directed in (False, True):
         model = build(method, directed_views=directed)
         views = [model.random_view(model.data, 0.5, 0.1, seeded())]
