@@ -9,10 +9,14 @@ import typer
 
 from graphcl.app.options import (
     DataRoot,
+    DatasetName,
     Device,
     ItemColumn,
+    MethodName,
     MovedDataset,
+    ProtocolName,
     RatingColumn,
+    TaskName,
     TimeColumn,
     Track,
     UserColumn,
@@ -40,10 +44,10 @@ def _debug(
 
 @app.command()
 def run(
-    method: Annotated[str, typer.Argument(help="A name from `graphcl list methods`.")],
-    dataset: Annotated[str, typer.Argument(help="A name from `graphcl data list`, or a path.")],
-    task: Annotated[str | None, typer.Option(help="Default: the method's first task.")] = None,
-    protocol: Annotated[str | None, typer.Option(help="Default: the task's first.")] = None,
+    method: MethodName,
+    dataset: DatasetName,
+    task: TaskName = None,
+    protocol: ProtocolName = None,
     config: Annotated[
         Path | None,
         path_option("YAML file; sets task, protocol and seeds as well.", "--config"),
@@ -113,10 +117,10 @@ def run(
 
 @app.command()
 def tune(
-    method: Annotated[str, typer.Argument(help="A name from `graphcl list methods`.")],
-    dataset: Annotated[str, typer.Argument(help="A name from `graphcl data list`, or a path.")],
-    task: Annotated[str | None, typer.Option(help="Default: the method's first task.")] = None,
-    protocol: Annotated[str | None, typer.Option(help="Default: the task's first.")] = None,
+    method: MethodName,
+    dataset: DatasetName,
+    task: TaskName = None,
+    protocol: ProtocolName = None,
     config: Annotated[
         Path | None,
         path_option("YAML file to start from; sets task and protocol as well.", "--config"),

@@ -1,4 +1,4 @@
-"""What several commands of `graphcl` are given: paths, devices, services, columns."""
+"""What several commands of `graphcl` are given: names, paths, devices, services, columns."""
 
 from __future__ import annotations
 
@@ -29,6 +29,11 @@ def path_option(explanation: str, *names: str) -> Any:
     """An option that takes a path."""
     return typer.Option(*names, parser=_path, metavar="<path>", help=explanation)
 
+
+MethodName = Annotated[str, typer.Argument(help="A name from `graphcl list methods`.")]
+DatasetName = Annotated[str, typer.Argument(help="A name from `graphcl data list`, or a path.")]
+TaskName = Annotated[str | None, typer.Option(help="Default: the method's first task.")]
+ProtocolName = Annotated[str | None, typer.Option(help="Default: the task's first.")]
 
 DataRoot = Annotated[
     Path | None,

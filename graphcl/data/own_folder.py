@@ -35,9 +35,9 @@ from graphcl.data.tables import read_rows
 from graphcl.errors import DataError
 
 _FEATURES = ("features.npz", "features.npy", "features.csv")
+_ID_WORDS = ("id", "node", "node_id")
 # Only known words make a first line a header; anything else there is an edge, so that a first
 # edge with two misspelt nodes is an error and not a header.
-_ID_WORDS = ("id", "node", "node_id")
 _SOURCE_WORDS = ("source", "src", "from", "head", "u")
 _TARGET_WORDS = ("target", "dst", "to", "tail", "v")
 
