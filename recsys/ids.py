@@ -151,15 +151,19 @@ def _unknown(
     kind: str, wanted: Any, ids: np.ndarray, titles: np.ndarray | None = None
 ) -> UnknownNameError:
     number = _whole_number(wanted)
+    hint = f"there are {len(ids)}, such as {', '.join(str(known) for known in ids[:3])}"
     if np.issubdtype(ids.dtype, np.integer) and number is not None:
-        guess = str(min(ids.tolist(), key=lambda known: abs(known - number)))
+        known = sorted(ids.tolist())
+        if known and known[0] < number < known[-1]:
+            hint = f"did you mean '{min(known, key=lambda each: abs(each - number))}'?"
+        elif known:
+            hint = f"there are {len(known)}, from {known[0]} to {known[-1]}"
     else:
         # A title among integer ids, and either among names.
         by_id = [] if np.issubdtype(ids.dtype, np.integer) else ids.astype(str).tolist()
         by_title = [] if titles is None else titles.astype(str).tolist()
-        guess = nearest(str(wanted), _worth_comparing(str(wanted), [*by_title, *by_id])) or ""
-    shown = ", ".join(str(known) for known in ids[:3])
-    hint = f"did you mean '{guess}'?" if guess else f"there are {len(ids)}, such as {shown}"
+        guess = nearest(str(wanted), _worth_comparing(str(wanted), [*by_title, *by_id]))
+        hint = f"did you mean '{guess}'?" if guess else hint
     return UnknownNameError(f"unknown {kind} '{one_line(str(wanted))}'; {hint}")
 
 

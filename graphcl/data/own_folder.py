@@ -11,7 +11,7 @@
     features.npy    instead: an array (N, F)
     features.npz    instead: a matrix saved by scipy.sparse.save_npz
     nodes.csv       optional, beside .npy and .npz: the node ids in row order, one a line, under
-                    the header `id`
+                    the header `id` (or node, node_id)
     labels.csv      optional; one label a line in row order under the header `label`, or id,label
                     (header optional) in any order and for some nodes only
 
@@ -136,8 +136,9 @@ def _is_number(text: str) -> bool:
 
 def _listed_ids(path: Path) -> list[str]:
     ids = [cells[0] for _, cells in read_rows(path, width=1)]
-    if ids[0].lower() != "id":
-        raise DataError(f"'{path}' must begin with the header 'id' (got '{ids[0]}')")
+    if ids[0].lower() not in _ID_WORDS:
+        allowed = ", ".join(_ID_WORDS)
+        raise DataError(f"'{path}' must begin with the header {allowed} (got '{ids[0]}')")
     return ids[1:]
 
 

@@ -211,6 +211,9 @@ def test_a_misspelt_id_is_told_the_nearest(log: Interactions) -> None:
     for wanted in ("499", 499):
         with pytest.raises(UnknownNameError, match="unknown user '499'; did you mean '500'"):
             user_numbers(numbered, [wanted])
+    for wanted in (2, 99999):
+        with pytest.raises(UnknownNameError, match=f"'{wanted}'; there are 3, from 3 to 500"):
+            user_numbers(numbered, [wanted])
     for wanted in ("ten", 10.5, None):
         with pytest.raises(UnknownNameError, match="there are 3, such as 3, 10, 500"):
             user_numbers(numbered, [wanted])

@@ -32,14 +32,14 @@ def test_plain_folder(tmp_path):
     assert data.name == tmp_path.name
 
 
-@pytest.mark.parametrize("kind", ["npy", "npz"])
-def test_feature_arrays_with_listed_ids(tmp_path, kind):
+@pytest.mark.parametrize(("kind", "word"), [("npy", "id"), ("npz", "id"), ("npy", "Node_ID")])
+def test_feature_arrays_with_listed_ids(tmp_path, kind, word):
     x = np.array([[1.0, 0.0], [0.0, 2.0], [3.0, 0.0]])
     if kind == "npy":
         np.save(tmp_path / "features.npy", x)
     else:
         scipy.sparse.save_npz(tmp_path / "features.npz", scipy.sparse.csr_matrix(x))
-    folder(tmp_path, edges="source,target\nb,a\nc,b\n", nodes="id\na\nb\nc\n")
+    folder(tmp_path, edges="source,target\nb,a\nc,b\n", nodes=f"{word}\na\nb\nc\n")
     data = load_graph(tmp_path)
     assert data.x.tolist() == x.tolist()
     assert data.node_ids == ["a", "b", "c"]
