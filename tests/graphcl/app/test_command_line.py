@@ -96,6 +96,28 @@ def test_every_shipped_config_is_valid():
         assert content["source"]
 
 
+def test_the_first_lines_of_a_config_have_the_command_that_repeats_it():
+    from graphcl.resources import configs_folder
+
+    for file in sorted(configs_folder().glob("*/*.yaml")):
+        content = yaml.safe_load(file.read_text())
+        where = f"configs/{file.parent.name}/{file.name}"
+        command = f"#   graphcl run {content['method']} {content['dataset']} --config {where}"
+        assert file.parent.name == "demo" or f"{command}\n" in file.read_text(), where
+
+
+def test_another_host_does_not_get_the_settings_of_the_config_s():
+    assert specify("pot", "cora").settings.host_settings["mask_features_1"] == 0.0
+    assert specify("pot", "cora", overrides=["host=grace"]).settings.host_settings
+    for host in ("cca-ssg", "gca", "two-view"):
+        settings = specify("pot", "cora", overrides=[f"host={host}", "kappa=0.2"]).settings
+        assert (settings.host_settings, settings.kappa) == ({}, 0.2)
+    given = ["host=gca", "host_settings.temperature=0.3"]
+    for overrides in (given, given[::-1]):
+        settings = specify("pot", "cora", overrides=overrides).settings
+        assert settings.host_settings == {"temperature": 0.3}
+
+
 def test_a_found_config_gives_settings_and_a_named_one_everything(command, tmp_path):
     found = specify("grace", "citeseer", overrides=["epochs=1"])
     assert (found.settings.dimension, found.settings.epochs, found.seeds) == (256, 1, (0,))
