@@ -70,8 +70,8 @@ class SequenceBatches:
     one window, the `max_length` before those the next, and so on; only the earliest window of a
     long history is shorter. With a causal encoder and right padding, training on all positions
     of a window equals training on all its prefixes one by one; in the later windows of a history
-    of more than `max_length` + 1 items these are shorter than the latest `max_length` items. Users with fewer than two
-    interactions have no window.
+    of more than `max_length` + 1 items these are shorter than the latest `max_length` items. Users
+    with fewer than two interactions have no window.
 
     Windows of about equal length share a batch, so that little is padded, and batches have about
     equally many targets, so that the mean over a batch weighs every target alike. With equally

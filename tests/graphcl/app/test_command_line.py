@@ -81,6 +81,20 @@ def test_cuda_is_asked_for_its_peak_and_no_other_device(monkeypatch):
     assert peak_device_memory_bytes(torch.device("cpu")) is None
 
 
+def test_off_a_terminal_a_line_now_and_then(command, tiny_graph, tmp_path, monkeypatch):
+    settings = ("epochs=4", "evaluate_every=2", "dimension=8")
+    run = ("run", "grace", tiny_graph, *(part for text in settings for part in ("--set", text)))
+    code, quiet, _ = command(*run, "--out", tmp_path / "quiet")
+    assert (code, ": epoch " in quiet) == (0, False)
+    monkeypatch.setattr("graphcl.app.progress.SECONDS_BETWEEN_LINES", 0.0)
+    code, text, _ = command(*run, "--out", tmp_path / "told")
+    told = [line for line in text.splitlines() if ": epoch " in line]
+    assert [line.split(": epoch ")[1][:6] for line in told] == [f"{n} of 4" for n in range(1, 5)]
+    assert "best" not in told[1]
+    assert "  loss " in told[2]
+    assert told[2].endswith("at 2")
+
+
 def test_every_shipped_config_is_valid():
     from pathlib import Path
 
