@@ -135,6 +135,19 @@ def test_negatives_of_every_position_are_those_of_one_process(group, tiny_data, 
         check_steps(tmp_path, name)
 
 
+def test_anchors_of_later_windows_are_those_of_one_process(group, tiny_data, tmp_path):
+    names = ["iclrec", "icsrec", "sracl"]
+    answer = group(
+        gradients=names,
+        data={"next-item": str(tiny_data["next-item"])},
+        folder=str(tmp_path),
+        settings={"max_length": 3},
+    )
+    assert answer["codes"] == [0, 0], answer["err"]
+    for name in names:
+        check_steps(tmp_path, name)
+
+
 def check_steps(steps, name):
     members = [torch.load(steps / f"{name}.{rank}.pt") for rank in range(2)]
     for found in members:
