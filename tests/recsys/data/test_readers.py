@@ -267,6 +267,19 @@ def test_missing_files(tmp_path: Path) -> None:
         load_interactions(tmp_path / "absent.csv")
 
 
+def test_a_column_of_times_that_nobody_named_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("who,what,Timestamp\n1,2,9\n1,3,8\n")
+    named = {"user": "who", "item": "what"}
+    log = read_table(path, named)
+    assert (log.times, log.unread_times) == (None, "Timestamp")
+    assert log.select(torch.tensor([True, False])).unread_times == "Timestamp"
+    assert read_table(path, {**named, "time": "Timestamp"}).unread_times is None
+    assert read_table(path, {"user": "who", "item": "Timestamp"}).unread_times is None
+    path.write_text("user,item\n1,2\n")
+    assert read_table(path).unread_times is None
+
+
 def test_named_columns_are_checked(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     path.write_text("who,what\n1,2\n")
