@@ -212,6 +212,21 @@ def test_genres_are_a_feature(tmp_path: Path) -> None:
         ("a.csv", "user,item,rating\n1,2,inf\n", "rating in line 2 .*got 'inf'"),
         ("a.csv", "user,item,rating\n1,2,good\n", "rating in line 2 .*got 'good'"),
         ("a.csv", "user,item,time\n1,2,3\n1,2,noon\n", "time in line 3 .*got 'noon'"),
+        (
+            "a.csv",
+            "user,item,time\n1,2,7\n1,3,2020-01-02\n",
+            r"line 2 of .* is a number, '7', .*line 3 of .* an ISO 8601 date \(got '2020-01-02'\)",
+        ),
+        (
+            "a.csv",
+            "user,item,time\n1,2,2020-01-02\n1,3,7\n",
+            r"line 2 of .* is an ISO 8601 date, '2020-01-02', .*line 3 of .* a number \(got '7'\)",
+        ),
+        ("a.csv", 'user,item\n1,2\n"ann,4\nbob,6\n', "row that starts in line 3 opens a quote"),
+        ("a.csv", '\nuser,item\n1,"2\n3"\n"ann,4\n', "row that starts in line 5 opens a quote"),
+        # Beyond what the csv module takes as one field.
+        ("a.csv", 'user,item\n"ann,4\n' + "1,2\n" * 50_000, "starts in line 2 opens a quote"),
+        ("a.csv", f'user,item\n{"x" * 200_000},1\n"ann,4\n', "quote is opened and never closed"),
         ("a.csv", "user,product\n1,2\n", "needs an item column.*got columns user, product"),
         ("a.csv", "item,person\n1,2\n", "needs a user column"),
         ("a.csv", "one\nx\n", "neither a user nor an item column"),
