@@ -46,7 +46,7 @@ class CoSeRecConfig(CL4SRecConfig):
     insert: float = tunable(0.4, low=0.1, high=0.5, ge=0, le=1)
     short: int = tunable(4, choices=[4, 8, 12], ge=0)
     """Sequences with fewer items keep to the operators that leave them recognisable."""
-    neighbours: int = Field(1, ge=1)
+    neighbours: int = Field(default=1, ge=1)
     """Items that may stand in for one; the authors take the nearest."""
 
 
