@@ -5,13 +5,15 @@
 
 DGI, MVGRL, GCA, CSGCL, CCA-SSG and others fit a softmax regression by so many full-batch steps of
 Adam on the embeddings as they are, where this library fits one to the end on rows of length 1 and
-chooses its strength by validation. This prints the test accuracy of theirs beside ours, on the same
-embeddings, over the seeds of the run:
+chooses its strength by validation. This prints the test accuracy of both over the seeds of the run:
 
+    ours            as the run measured it, of the epoch that validation chose
     by validation   at the first step of the best validation accuracy
     peeking         the best test accuracy of all steps at which validation was as good as ever
                     before, as the published runs of CCA-SSG chose it (its issues #2 and #7)
     last step       after all steps
+
+The last three are of the same epoch, or with `--last` of the last one.
 
 For explaining a gap only: the test nodes of these runs were read before, and nothing may be chosen
 by what this prints.
@@ -84,6 +86,8 @@ def main() -> None:
             path = arguments.run / "checkpoints" / f"seed-{seed}" / "last.safetensors"
             restore_model(run.method, load_checkpoint(path).part("model"), path)
         targets = run.split.test.open()
+        if not bool(targets.validation.any()):
+            parser.error(f"the protocol {result.protocol['name']} has no validation nodes")
         torch.manual_seed(seed)
         found = adam_probe(
             run.embed(),

@@ -33,7 +33,9 @@ def path_option(explanation: str, *names: str) -> Any:
 MethodName = Annotated[str, typer.Argument(help="A name from `graphcl list methods`.")]
 DatasetName = Annotated[str, typer.Argument(help="A name from `graphcl data list`, or a path.")]
 TaskName = Annotated[str | None, typer.Option(help="Default: the method's first task.")]
-ProtocolName = Annotated[str | None, typer.Option(help="Default: the task's first.")]
+ProtocolName = Annotated[
+    str | None, typer.Option(help="Default: the data set's own, or the task's first.")
+]
 
 DataRoot = Annotated[
     Path | None,

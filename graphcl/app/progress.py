@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from graphcl.train.sinks.contract import Record, Sink
+
+SECONDS_BETWEEN_LINES = 30.0
+"""Of training, off a terminal: a file of output stays short, and nobody waits long for news."""
 
 
 class ProgressDisplay:
@@ -20,7 +24,7 @@ class ProgressDisplay:
         self.title = title
 
     def seed(self, seed: int, epochs: int, metric: str, before: Mapping[str, Any]) -> Sink:
-        """A sink that shows the training of one seed; on a terminal only.
+        """A sink that shows the training of one seed: a bar, or off a terminal a line now and then.
 
         Args:
             seed: the seed.
@@ -28,9 +32,8 @@ class ProgressDisplay:
             metric: the validation metric that selects.
             before: the `progress` of the checkpoint that it goes on from; {} at the start.
         """
-        if not self.console.is_terminal:
-            return Sink()
-        return _Bar(self.console, f"{self.title} seed {seed}", epochs, metric, before)
+        shown = _Bar if self.console.is_terminal else _Lines
+        return shown(self.console, f"{self.title} seed {seed}", epochs, metric, before)
 
     def tell_idle(self, method: str, idle: int, count: int) -> None:
         """One line about processes that have no seed to train."""
@@ -57,33 +60,68 @@ class ProgressDisplay:
         self.console.print(line, highlight=False)
 
 
-class _Bar(Sink):
-    def __init__(
-        self, console: Console, title: str, epochs: int, metric: str, before: Mapping[str, Any]
-    ) -> None:
-        columns = (
-            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
-            TextColumn("{task.fields[state]}"), TimeRemainingColumn(),
-        )  # fmt: skip
+class _Shown(Sink):
+    """Knows the best validation value, whatever shows it."""
+
+    def __init__(self, metric: str, before: Mapping[str, Any]) -> None:
         self._metric = metric
         self._best: tuple[float, int] | None = None
         if before.get("best_value") is not None:
             self._best = before["best_value"], before["best_epoch"]
+
+    def state(self, record: Record) -> str:
+        """The loss of an epoch's record, and the best until then."""
+        text = f"loss {record['loss']['total']:.4f}"
+        return (
+            text if self._best is None else f"{text}  best {self._best[0]:.4f} at {self._best[1]}"
+        )
+
+    def write(self, record: Record) -> None:
+        """Remember the best, and show an epoch."""
+        if record.get("best"):
+            self._best = record["validation"][self._metric], record["epoch"]
+        if "loss" in record:
+            self.show(record["epoch"], self.state(record))
+
+    def show(self, epoch: int, state: str) -> None:
+        """An epoch that is over."""
+
+
+class _Lines(_Shown):
+    def __init__(
+        self, console: Console, title: str, epochs: int, metric: str, before: Mapping[str, Any]
+    ) -> None:
+        super().__init__(metric, before)
+        self._console, self._title, self._epochs = console, title, epochs
+        self._last = time.monotonic()
+
+    def show(self, epoch: int, state: str) -> None:
+        """A line, if none was printed lately."""
+        now = time.monotonic()
+        if now - self._last >= SECONDS_BETWEEN_LINES:
+            self._last = now
+            line = f"{self._title}: epoch {epoch} of {self._epochs}  {state}"
+            self._console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+class _Bar(_Shown):
+    def __init__(
+        self, console: Console, title: str, epochs: int, metric: str, before: Mapping[str, Any]
+    ) -> None:
+        super().__init__(metric, before)
+        columns = (
+            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
+            TextColumn("{task.fields[state]}"), TimeRemainingColumn(),
+        )  # fmt: skip
         self._progress = Progress(*columns, console=console, transient=True)
         self._task = self._progress.add_task(
             title, total=epochs, completed=before.get("epoch", 0), state=""
         )
         self._progress.start()
 
-    def write(self, record: Record) -> None:
-        """Move on by an epoch, or remember the best."""
-        if record.get("best"):
-            self._best = record["validation"][self._metric], record["epoch"]
-        if "loss" in record:
-            state = f"loss {record['loss']['total']:.4f}"
-            if self._best is not None:
-                state += f"  best {self._best[0]:.4f} at {self._best[1]}"
-            self._progress.update(self._task, completed=record["epoch"], state=state)
+    def show(self, epoch: int, state: str) -> None:
+        """Move on to an epoch."""
+        self._progress.update(self._task, completed=epoch, state=state)
 
     def close(self, failed: bool) -> None:
         """Take the bar away."""

@@ -168,10 +168,10 @@ def specify(
     """Resolve the command line into a `RunSpecification`.
 
     Settings come from, later over earlier: the method's defaults, the published config
-    of this method and data set (or `config`), then `overrides`. A config given by name
-    also sets task, protocol, seeds and columns; one that was found only sets `settings`. `columns`
-    says what the columns of a table are called: user and item, and time and rating where there
-    are any.
+    of this method and data set (or `config`), then `overrides`; what `goes_with` an overridden
+    setting is not taken from the config. A config given by name also sets task, protocol, seeds
+    and columns; one that was found only sets `settings`. `columns` says what the columns of a
+    table are called: user and item, and time and rating where there are any.
 
     Raises:
         ConfigError: a name, value or combination is not known or not possible.
@@ -197,7 +197,12 @@ def specify(
     task_object = load_class("task", task, task_table())()
     settings = dict(file.settings) if file else {}
     fields = method_class.Config.model_fields
-    for key, value in (parse_override(text) for text in overrides):
+    parsed = [parse_override(text) for text in overrides]
+    for dependent, other in method_class.Config.goes_with.items():
+        default = fields[other].get_default(call_default_factory=True)
+        if dict(parsed).get(other, settings.get(other, default)) != settings.get(other, default):
+            settings.pop(dependent, None)
+    for key, value in parsed:
         name = key.partition(".")[0]
         if name not in fields:
             raise unknown_name("setting", name, fields)

@@ -2,7 +2,9 @@
 
     edges.csv       one edge a line: source,target[,weight]; a header, if any, uses those words
                     (or src, from, head, u and dst, to, tail, v). A first line 0,1 is an edge, so
-                    let pandas write the words, or no header
+                    let pandas write the words, or no header. An edge goes both ways, whatever its
+                    direction here; weights become `edge_weight`, for use from Python: the methods
+                    are those of unweighted graphs
     features.csv    one row for each node, numbers only; or, with a header whose first column is
                     called `id` (or node, node_id), the node's id and then numbers. A first row
                     without any number is a header, and so is one of exactly 0,1,...,F-1 (F >= 3),

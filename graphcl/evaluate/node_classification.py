@@ -245,6 +245,7 @@ def describe_graph(name: str, data: Any, content_hash: str) -> dict[str, Any]:
         "nodes": int(data.num_nodes),
         "edges": int(data.edge_index.shape[1]) // 2,
         "features": int(data.x.shape[1]),
+        **({} if data.get("edge_weight") is None else {"edge weights": "not used"}),
         **({} if data.y is None else {"classes": int(data.y[data.y >= 0].unique().numel())}),
     }
 

@@ -5,7 +5,7 @@ The training loop and the command line know methods through this class alone.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
@@ -20,6 +20,10 @@ from graphcl.methods.sharing import Sharing
 
 class MethodConfig(Config):
     """Settings that every method has; learned methods set their own defaults."""
+
+    goes_with: ClassVar[Mapping[str, str]] = {}
+    """Settings that are of no use but with the value of another one that a config was written for:
+    where the other is changed on the command line, a config's are left out."""
 
     epochs: int = tunable(100, low=10, high=2000, log=True, ge=0)
     learning_rate: float = tunable(1e-3, low=1e-4, high=1e-1, log=True, gt=0)

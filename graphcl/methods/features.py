@@ -26,7 +26,7 @@ def scale_features(x: Tensor, scaling: FeatureScaling) -> Tensor:
     - `norm`: of Euclidean length 1, whatever the number of words.
     - `none`: as the data set has it.
 
-    Rows of zeros stay zeros; integers become the default floating dtype where they are divided.
+    Rows of zeros stay zeros; integers become the default floating dtype.
 
     Raises:
         ArgumentError: `scaling` is none of these.
@@ -35,17 +35,35 @@ def scale_features(x: Tensor, scaling: FeatureScaling) -> Tensor:
         raise ArgumentError(
             f"scaling must be one of {', '.join(get_args(FeatureScaling))} (got '{scaling}')"
         )
+    x = x if x.is_floating_point() else x.to(torch.get_default_dtype())
     if scaling == "none":
         return x
     if scaling == "norm":
-        x = x if x.is_floating_point() else x.to(torch.get_default_dtype())
-        length = x.norm(dim=1, keepdim=True)
-        return x / length.where(length > 0, 1)
+        # By the largest first: squares and sums of huge features have no finite float.
+        x = x / positive_or_one(largest(x))
+        return x / positive_or_one(x.norm(dim=1, keepdim=True))
     signed = (x < 0).any()
     if torch.compiler.is_exporting():
         # Both, since an exported function cannot branch on values.
-        return torch.where(signed, x, x / x.sum(dim=1, keepdim=True).clamp(min=1))
-    return x if bool(signed) else x / x.sum(dim=1, keepdim=True).clamp(min=1)
+        return torch.where(signed, x, divided_by_sum(x))
+    return x if bool(signed) else divided_by_sum(x)
+
+
+def divided_by_sum(x: Tensor) -> Tensor:
+    """Rows of non-negative x (N, F) divided by their sum, where that is above 1."""
+    size = largest(x).clamp(min=1)
+    x = x / size
+    return x / torch.maximum(x.sum(dim=1, keepdim=True), 1 / size)
+
+
+def largest(x: Tensor) -> Tensor:
+    """The largest absolute value of every row, (N, 1); 0 of rows without columns."""
+    return x.abs().amax(dim=1, keepdim=True) if x.shape[1] else x.new_zeros(len(x), 1)
+
+
+def positive_or_one(value: Tensor) -> Tensor:
+    """`value`, but 1 where it is 0."""
+    return value.where(value > 0, 1)
 
 
 def prepare_features(x: Tensor, scaling: FeatureScaling) -> Tensor | SparseMatrix:

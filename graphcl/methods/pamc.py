@@ -40,7 +40,7 @@ from torch.nn.functional import mse_loss
 
 from graphcl.config import Count, tunable
 from graphcl.encoders import MLP
-from graphcl.errors import ConfigError
+from graphcl.errors import ConfigError, NonFiniteError
 from graphcl.kernels.kmeans import best_kmeans
 from graphcl.kernels.reachability import reachability
 from graphcl.kernels.sparse_matrix import SparseMatrix
@@ -134,6 +134,11 @@ class PamC(GraphMethod):
                 optimizer.zero_grad()
                 mse_loss(decoder(self.encoder(x[rows])), x[rows]).backward()
                 optimizer.step()
+        if not all(bool(parameter.isfinite().all()) for parameter in parameters):
+            raise NonFiniteError(
+                f"pre-training diverged on features of up to {float(x.abs().max()):g}; "
+                "feature_scaling=norm makes them comparable"
+            )
 
 
 def log_assignment(z: Tensor, centres: Tensor) -> Tensor:

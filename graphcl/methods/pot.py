@@ -16,7 +16,8 @@ the `host`, any two-view method:
     L = (1 - kappa) L_host + kappa/2 ( L_pot(1, 2) + L_pot(2, 1) ),
     L_pot = mean over i of -log sigmoid(p_i)
 
-`--set host=gca` chooses the host, `--set host_settings.temperature=0.4` sets its settings;
+`--set host=gca` chooses the host, whose own defaults then hold instead of what a config has for its
+host, and `--set host_settings.temperature=0.4` sets its settings;
 epochs and those of the optimiser are POT's own and the host's alike.
 
 `bound` says how p_i is found: "released" as in the authors' code, which is what the paper
@@ -36,7 +37,7 @@ number of dropped edges, at most all but one.
 from __future__ import annotations
 
 import importlib
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from pydantic import Field, model_validator
@@ -70,6 +71,8 @@ HOSTS = {
 
 class POTConfig(MethodConfig):
     """Settings of POT; the defaults are the authors' for GRACE on Cora."""
+
+    goes_with: ClassVar[dict[str, str]] = {"host_settings": "host"}
 
     epochs: int = tunable(200, low=50, high=2000, log=True, ge=0)
     learning_rate: float = tunable(5e-4, low=1e-4, high=1e-2, log=True, gt=0)

@@ -13,7 +13,7 @@ so that an ablation over views or losses is a matter of settings:
 Views are applied in the order in which they stand; `graphcl list views` and `graphcl show NAME`
 tell their settings, and a bare value is the first one, mostly the rate. The parts at the front
 of a view that draw nothing (a diffusion, nearest neighbours) are applied once and kept;
-communities are detected once, on the whole graph, as the parts that use them say. The loss is
+communities and centralities are those of the whole graph, found once. The loss is
 one of two views (N, d) of the same nodes, or of any number of views, or `MetaNodeInfoNCE`, for
 which k-means finds `clusters` groups of nodes before each epoch. A loss that goes one way only
 (`Bootstrap`) predicts view 2 from view 1. Embeddings are the encoder's output on the whole graph,
@@ -27,7 +27,7 @@ Deviations: none, as there is no paper of its own. With the default settings it 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, cast
 
 import torch
@@ -45,7 +45,8 @@ from graphcl.losses.unit_rows import unit_rows
 from graphcl.methods.components import Spelled, build, spelled_out
 from graphcl.methods.features import FeatureScaling, prepare_features, scale_features
 from graphcl.methods.graph_method import BatchedConfig, TwoViewMethod, View, of_batch
-from graphcl.views import VIEWS, AddCommunities, LowRankView
+from graphcl.views import VIEWS, AddCentrality, AddCommunities, LowRankView
+from graphcl.views.centrality import Centrality
 
 PAIR_LOSSES: dict[str, type[nn.Module]] = {
     name: loss
@@ -113,7 +114,10 @@ class TwoView(TwoViewMethod):
         self.scaled = scale_features(data.x, config.feature_scaling)
         start = Data(x=self.scaled, edge_index=data.edge_index, num_nodes=data.num_nodes)
         communities = detection(self.views)
-        self.start = start = start if communities is None else communities(start)
+        start = start if communities is None else communities(start)
+        for kind in centralities(self.views):
+            start = AddCentrality(kind)(start)
+        self.start = start
         self.starts = [apply_fixed_parts(start, view) for view in self.views]
         if config.batch_size and any(begun is not start for begun in self.starts):
             raise ConfigError(
@@ -151,17 +155,18 @@ class TwoView(TwoViewMethod):
         return first, second
 
     def graph(self) -> Data:
-        """The graph with its communities, where views read them."""
+        """The graph with its communities and centralities, where views read them."""
         return self.start
 
-    def drop_probability(self) -> tuple[float, float]:
-        """Of the parts that drop edges.
+    def drop_probability(self) -> tuple[Tensor, Tensor]:
+        """Of every edge, by the parts that drop edges, each as if it came first.
 
         Raises:
             ConfigError: a part changes the edges in another way.
         """
         first, second = (
-            drop_probability(spelled) for spelled in (self.config.view_1, self.config.view_2)
+            drop_probability(spelled, self.start)
+            for spelled in (self.config.view_1, self.config.view_2)
         )
         return first, second
 
@@ -295,16 +300,24 @@ def _only(kind: str, spelled: Spelled) -> tuple[str, Any]:
     return components[0]
 
 
-def drop_probability(spelled: Spelled) -> float:
-    """With which an edge is missing from a view, for parts that drop edges or mask features.
+def centralities(views: list[list[Any]]) -> list[Centrality]:
+    """The kinds of centrality that parts weigh by, each once."""
+    parts = (part for view in views for part in view)
+    return sorted({part.centrality for part in parts if hasattr(part, "centrality")})
+
+
+def drop_probability(spelled: Spelled, data: Data) -> Tensor:
+    """With which each edge of `data` is missing from a view, (E,).
+
+    Of parts that drop edges or mask features.
 
     Raises:
         ConfigError: another part.
     """
-    kept = 1.0
-    for name, settings in spelled_out("a view", spelled):
+    kept = torch.ones(data.edge_index.shape[1:], device=data.edge_index.device)
+    for (name, _), part in zip(spelled_out("a view", spelled), build_views(spelled), strict=True):
         if name.startswith("DropEdges"):
-            kept *= 1 - (settings["rate"] if isinstance(settings, Mapping) else settings)
+            kept = kept * (1 - part.drop_probability(data))
         elif not name.startswith("MaskFeatures"):
             raise ConfigError(
                 f"the view {name} does not only drop edges, so there is no budget of dropped "

@@ -5,6 +5,7 @@
 
 from torch_geometric.transforms import BaseTransform
 
+from graphcl.views.add_centrality import AddCentrality
 from graphcl.views.add_communities import AddCommunities, node_communities
 from graphcl.views.centrality import node_centrality
 from graphcl.views.diffuse import DiffuseEdges, diffuse_edges
@@ -52,6 +53,7 @@ VIEWS: dict[str, type[BaseTransform]] = {
 
 __all__ = [
     "VIEWS",
+    "AddCentrality",
     "AddCommunities",
     "DiffuseEdges",
     "DropEdges",

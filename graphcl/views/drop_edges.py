@@ -139,5 +139,9 @@ class DropEdges(BaseTransform):
         )
         return keep_edges(data, kept)
 
+    def drop_probability(self, data: Data) -> Tensor:
+        """With which each listed edge of `data` is dropped, (E,)."""
+        return torch.full(data.edge_index.shape[1:], self.rate, device=data.edge_index.device)
+
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.rate})"

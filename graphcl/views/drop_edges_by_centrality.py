@@ -8,13 +8,13 @@ import torch
 from torch import Tensor
 from torch_geometric.transforms import BaseTransform
 
-from graphcl.views.centrality import Centrality, check_centrality, node_centrality
+from graphcl.views.add_centrality import centrality_of
+from graphcl.views.centrality import Centrality, check_centrality
 from graphcl.views.checks import (
     check_edge_index,
     check_fraction,
     check_homogeneous,
     check_vector,
-    number_of_nodes,
 )
 from graphcl.views.drop_edges import drop_edges_with_probability
 from graphcl.views.edge_attributes import keep_edges
@@ -103,11 +103,14 @@ class DropEdgesByCentrality(BaseTransform):
     min(rate (max s - s_uv) / (max s - mean s), threshold). GCA, Zhu et al., WWW 2021 (arXiv
     2010.14945), eq. 3-5; deviations are listed at `centrality_keep_probability`.
 
+    Uses `data.degree_centrality` and the like (set by `AddCentrality`) if present; otherwise it is
+    that of the edges which it is given, at every call.
+
     Shapes: `data.edge_index` (2, E) -> (2, E'); edge-level attributes follow; nodes stay.
 
     Args:
         rate: in [0, 1]; about the share of edges dropped, less what the threshold cuts off.
-        centrality: "degree", "eigenvector" or "pagerank"; computed at every call.
+        centrality: "degree", "eigenvector" or "pagerank".
         threshold: largest probability of dropping an edge.
         keep_undirected: one draw per unordered pair; False draws every listed edge, weighed by
             its target.
@@ -140,16 +143,23 @@ class DropEdgesByCentrality(BaseTransform):
     def forward(self, data: Data) -> Data:
         """The view of `data`; `data` itself is not changed."""
         data = check_homogeneous(data, "edge_index")
-        centrality = node_centrality(data.edge_index, number_of_nodes(data), self.centrality)
-        _, kept = drop_edges_by_centrality(
+        _, kept = drop_edges_with_probability(
             data.edge_index,
-            self.rate,
-            centrality=centrality,
-            threshold=self.threshold,
+            1 - self.drop_probability(data),
             generator=self.generator,
             keep_undirected=self.keep_undirected,
         )
         return keep_edges(data, kept)
+
+    def drop_probability(self, data: Data) -> Tensor:
+        """With which each listed edge of `data` is dropped, (E,)."""
+        return 1 - centrality_keep_probability(
+            data.edge_index,
+            centrality_of(data, self.centrality),
+            self.rate,
+            self.threshold,
+            directed=not self.keep_undirected,
+        )
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.rate}, centrality={self.centrality!r})"

@@ -148,19 +148,23 @@ class DropEdgesByCommunity(BaseTransform):
     def forward(self, data: Data) -> Data:
         """The view of `data`; `data` itself is not changed."""
         data = check_homogeneous(data, "edge_index")
-        labels, strength = node_communities(
-            data, method=self.method, resolution=self.resolution, seed=self.seed
-        )
-        _, kept = drop_edges_by_community(
+        _, kept = drop_edges_with_probability(
             data.edge_index,
-            self.rate,
-            labels=labels,
-            node_strength=strength,
-            threshold=self.threshold,
+            1 - self.drop_probability(data),
             generator=self.generator,
             keep_undirected=self.keep_undirected,
         )
         return keep_edges(data, kept)
+
+    def drop_probability(self, data: Data) -> Tensor:
+        """With which each listed edge of `data` is dropped, (E,)."""
+        labels, strength = node_communities(
+            data, method=self.method, resolution=self.resolution, seed=self.seed
+        )
+        keep = community_keep_probability(
+            data.edge_index, labels, strength, self.rate, self.threshold
+        )
+        return 1 - keep
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.rate})"

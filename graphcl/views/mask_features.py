@@ -120,6 +120,10 @@ def feature_mask_probability(
         raise ArgumentError(f"variant must be 'sparse' or 'dense', got {variant!r}")
     dtype = x.dtype if x.is_floating_point() else torch.get_default_dtype()
     size = x.abs().to(dtype)
+    if size.numel():
+        # Only ratios count, and sums of huge features have no finite float.
+        largest = size.max()
+        size = size / largest.where(largest > 0, 1)
     total = node_weight.to(dtype) @ size
     positive = total > 0
     never_masked = torch.zeros_like(positive)

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import torch
 from torch_geometric.transforms import BaseTransform
 
-from graphcl.views.centrality import Centrality, check_centrality, node_centrality
-from graphcl.views.checks import check_fraction, check_homogeneous, number_of_nodes
+from graphcl.views.add_centrality import centrality_of
+from graphcl.views.centrality import Centrality, check_centrality
+from graphcl.views.checks import check_fraction, check_homogeneous
 from graphcl.views.mask_features import (
     feature_mask_probability,
     mask_features_with_probability,
@@ -26,11 +27,14 @@ class MaskFeaturesByCentrality(BaseTransform):
     min(rate (max s - s_f) / (max s - mean s), threshold). GCA, Zhu et al., WWW 2021 (arXiv
     2010.14945), eq. 7-9; the pure form is `feature_mask_probability(x, phi, rate, threshold)`.
 
+    Uses `data.degree_centrality` and the like (set by `AddCentrality`) if present; otherwise it is
+    that of the edges which it is given, at every call.
+
     Shapes: `data.x` (N, F) -> (N, F).
 
     Args:
         rate: in [0, 1]; about the share of columns masked, less what the threshold cuts off.
-        centrality: "degree", "eigenvector" or "pagerank"; computed at every call.
+        centrality: "degree", "eigenvector" or "pagerank".
         threshold: largest probability of masking a column.
         generator: source of randomness; None is torch's global one.
 
@@ -59,7 +63,7 @@ class MaskFeaturesByCentrality(BaseTransform):
     def forward(self, data: Data) -> Data:
         """The view of `data`; `data` itself is not changed."""
         result = copy.copy(check_homogeneous(data, "x", "edge_index"))
-        weight = node_centrality(data.edge_index, number_of_nodes(data), self.centrality)
+        weight = centrality_of(data, self.centrality)
         probability = feature_mask_probability(data.x, weight, self.rate, self.threshold)
         result.x, _ = mask_features_with_probability(data.x, probability, generator=self.generator)
         return result

@@ -37,7 +37,8 @@ class SequenceBatch:
     """int64 (T,) with T = lengths.sum(): what follows each real position, row by row."""
     places: Tensor
     """int64 (T,): where in the log's `items` each target stands. `Subsequences.row_at[places]`
-    are the subsequences whose last item each real position is."""
+    are the subsequences whose last item each real position is, of which a later window of a long
+    history holds only the end."""
 
     @property
     def real(self) -> Tensor:
@@ -68,8 +69,9 @@ class SequenceBatches:
     A user with n items gives n - 1 (input, target) steps. The latest `max_length` of them form
     one window, the `max_length` before those the next, and so on; only the earliest window of a
     long history is shorter. With a causal encoder and right padding, training on all positions
-    of a window equals training on all its prefixes one by one. Users with fewer than two
-    interactions have no window.
+    of a window equals training on all its prefixes one by one; in the later windows of a history
+    of more than `max_length` + 1 items these are shorter than the latest `max_length` items. Users
+    with fewer than two interactions have no window.
 
     Windows of about equal length share a batch, so that little is padded, and batches have about
     equally many targets, so that the mean over a batch weighs every target alike. With equally

@@ -85,7 +85,9 @@ class SASRecEncoder(SequenceEncoder):
         if activation not in ("relu", "gelu"):
             raise ArgumentError(f"activation must be 'relu' or 'gelu' (got '{activation}')")
         if gated and norm != "pre":
-            raise ArgumentError(f"gated layers need norm 'pre' (got '{norm}')")
+            raise ArgumentError(
+                f"gated layers (ligr) need norm 'pre' (got '{norm}'); give norm=pre"
+            )
         self.norm = norm
         self.causal = causal
         self.positions = nn.Parameter(torch.empty(max_length, dimension))

@@ -3,16 +3,16 @@
 Qiu et al., "Contrastive Learning for Representation Degeneration Problem in Sequential
 Recommendation", WSDM 2022 (arXiv 2110.05730).
 
-For subsequences s with next item y, h(s) the state of the packed pass, h'(s) that of another pass
-(other dropout), and s+ another subsequence that is followed by y:
+For subsequences s with next item y, h'(s) the state of a pass of their own (other dropout than the
+next-item loss sees), and s+ another subsequence that is followed by y:
 
-    total = next_item + contrast_weight * [InfoNCE(h(s), h'(s)) + InfoNCE(h'(s), h(s+))]
+    total = next_item + contrast_weight * InfoNCE(h'(s), h(s+))
 
-over the 2B rows, by dot products over the temperature. In the second term rows with the same
-target are no negatives of each other.
+over the 2B rows, by dot products over the temperature. Rows with the same target are no negatives
+of each other.
 
-Deviations: the authors keep same-target rows as negatives in both terms; full softmax and anchors
-as in CL4SRec here. A subsequence without a mate stands in for itself.
+Deviations: the authors keep same-target rows as negatives; full softmax and anchors as in CL4SRec
+here. A subsequence without a mate stands in for itself.
 
 Cost of a step: that of SASRec, and two more encodings of `anchors` subsequences.
 """
@@ -46,20 +46,16 @@ class DuoRec(ContrastiveSequential):
         self.same_target = SameTargetSubsequences(self.subsequences)
 
     def loss(self, batch: SequenceBatch, generator: torch.Generator) -> dict[str, Tensor]:
-        """`total`, the next-item loss under its name, `dropout_contrast`, `target_contrast`."""
-        hidden = self.hidden(batch)
-        next_item = self.next_item(batch, generator, hidden)
+        """`total`, the next-item loss under its name, and `contrast`."""
+        next_item = self.next_item(batch, generator)
         chosen = self.anchors(batch, generator)
         rows, targets = self.subsequences.row_at[batch.places[chosen]], batch.targets[chosen]
         items, lengths = self.subsequences.gather(rows)
         mates = self.same_target(items, lengths, generator, targets=targets, rows=rows)
         again, mate = self.last_states(items, lengths), self.last_states(*mates)
-        temperature = self.config.temperature
-        dropout = paired_info_nce(hidden[chosen], again, temperature)
-        target = paired_info_nce(again, mate, temperature, labels=targets)
+        contrast = paired_info_nce(again, mate, self.config.temperature, labels=targets)
         return {
-            "total": next_item + self.config.contrast_weight * (dropout + target),
+            "total": next_item + self.config.contrast_weight * contrast,
             self.next_item_loss.name: next_item,
-            "dropout_contrast": dropout,
-            "target_contrast": target,
+            "contrast": contrast,
         }

@@ -9,8 +9,9 @@ Chen et al., "Intent Contrastive Learning for Sequential Recommendation", WWW 20
 with the views of CL4SRec and c(s) the nearest of `intents` prototypes (k-means, an E-step at the
 start of every epoch); in the intent part rows of the same cluster are no negatives (section 4.2).
 
-Deviations: full softmax and anchors as in CL4SRec here; prototypes as in ICSRec here, of the states
-of all positions instead of each user's mean state, and of length one.
+Deviations: the authors' code halves the intent part, so that its weight of 0.1 is 0.05 here; full
+softmax and anchors as in CL4SRec here; prototypes as in ICSRec here, of the states of subsequences
+instead of each user's mean state, and of length one.
 
 Cost of a step: that of CL4SRec; of an epoch: one more encoding of all positions.
 """
@@ -45,7 +46,7 @@ class ICLRec(CL4SRec):
         self.prototypes = Prototypes(config.intents, config.dimension).to(data.device)
 
     def epoch_start(self, epoch: int, generator: torch.Generator) -> None:
-        """Move the prototypes to the states of all positions, taken without dropout."""
+        """Move the prototypes to the states of subsequences, taken without dropout."""
         self.prototypes.fit(self.all_states(generator), generator)
 
     def loss(self, batch: SequenceBatch, generator: torch.Generator) -> dict[str, Tensor]:
@@ -57,7 +58,7 @@ class ICLRec(CL4SRec):
         items, lengths = self.subsequences.gather(self.subsequences.row_at[batch.places[chosen]])
         views = [self.last_states(*self.view(items, lengths, generator)) for _ in range(2)]
         contrast = paired_info_nce(views[0], views[1], config.temperature)
-        labels, centres = self.prototypes(hidden[chosen])
+        labels, centres = self.prototypes(self.anchor_states(batch, chosen, hidden))
         centres = torch.nn.functional.normalize(centres, dim=1)
         intent = paired_info_nce(views[0], centres, config.temperature, labels=labels)
         intent = intent + paired_info_nce(views[1], centres, config.temperature, labels=labels)

@@ -15,10 +15,11 @@ subsequences, of length one, found by k-means at the start of every epoch.
 `positive: last` draws s2 as the authors' code does: always the last other subsequence of the
 group, because its loop has no break; the default draws one at random, as the paper says.
 
-Deviations: h(s1) is the state of the packed pass over whole windows (the encoder is causal, so it
-is the state of the prefix); k-means goes on from the last epoch's centres over mini-batches, where
-the authors run it from scratch five times; contrast is over `anchors` positions of a batch. A
-subsequence without a mate stands in for itself.
+Deviations: h(s1) is the state of the packed pass (the encoder is causal, so it is the state of the
+prefix), or of a pass of its own where a history is longer than `max_length` and its window begins
+after s1; prototypes are of the subsequences that a window holds whole; k-means goes on from the
+last epoch's centres over mini-batches, where the authors run it from scratch five times; contrast
+is over `anchors` positions of a batch. A subsequence without a mate stands in for itself.
 
 Cost of a step: that of SASRec, and one more encoding of `anchors` subsequences; of an epoch: one
 more encoding of all positions, and O(positions * intents * d).
@@ -62,7 +63,7 @@ class ICSRec(ContrastiveSequential):
         self.prototypes = Prototypes(config.intents, config.dimension).to(data.device)
 
     def epoch_start(self, epoch: int, generator: torch.Generator) -> None:
-        """Move the prototypes to the states of all positions, taken without dropout."""
+        """Move the prototypes to the states of subsequences, taken without dropout."""
         self.prototypes.fit(self.all_states(generator), generator)
 
     def loss(self, batch: SequenceBatch, generator: torch.Generator) -> dict[str, Tensor]:
@@ -72,7 +73,7 @@ class ICSRec(ContrastiveSequential):
         next_item = self.next_item(batch, generator, hidden)
         chosen = self.anchors(batch, generator)
         targets = batch.targets[chosen]
-        first = hidden[chosen]
+        first = self.anchor_states(batch, chosen, hidden)
         second = self.last_states(*self.mates(batch.places[chosen], targets, generator))
         coarse = paired_info_nce(first, second, config.temperature, labels=targets)
         fine = self.to_prototypes(first) + self.to_prototypes(second)

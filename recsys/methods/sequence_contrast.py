@@ -71,6 +71,8 @@ class ContrastiveSequential(SequentialRecommender):
         self.subsequences = Subsequences(
             data.items, data.offsets, config.max_length, padding=self.encoder.padding_id
         )
+        # The last item of a history is no input.
+        self.several_windows = int(data.lengths().max()) > config.max_length + 1
 
     def anchors(self, batch: SequenceBatch, generator: torch.Generator) -> Tensor:
         """Up to `config.anchors` positions of the batch, int64, drawn without replacement."""
@@ -79,9 +81,31 @@ class ContrastiveSequential(SequentialRecommender):
         return order[: self.config.anchors].to(batch.places.device)
 
     def hidden(self, batch: SequenceBatch) -> Tensor:
-        """The states (T, d) at the real positions; a position's state is that of its prefix."""
+        """The states (T, d) at the real positions, each of what its window holds up to there."""
         states: Tensor = self.encoder(batch.items, batch.lengths)[batch.real]
         return states
+
+    def anchor_states(self, batch: SequenceBatch, chosen: Tensor, hidden: Tensor) -> Tensor:
+        """The states (B, d) of the subsequences that end at the positions `chosen` int64 (B,).
+
+        That is the one in `hidden`, where the window begins no later than the subsequence. In the
+        later windows of a history longer than `max_length` it begins later: those subsequences,
+        58 % of MovieLens-100k in windows of 100 and 6 % of Amazon Beauty in windows of 50, are
+        encoded by themselves.
+        """
+        states = hidden[chosen]
+        if not self.several_windows:
+            return states
+        apart = torch.nonzero(~self.whole(batch)[chosen]).flatten()
+        rows = self.subsequences.row_at[batch.places[chosen[apart]]]
+        if len(rows) == 0:
+            return states
+        return states.index_copy(0, apart, self.last_states(*self.subsequences.gather(rows)))
+
+    def whole(self, batch: SequenceBatch) -> Tensor:
+        """bool (T,): whether a position's window holds all of the subsequence that ends there."""
+        seen = (batch.real.cumsum(1))[batch.real]
+        return seen == self.subsequences.lengths[self.subsequences.row_at[batch.places]]
 
     def last_states(self, items: Tensor, lengths: Tensor) -> Tensor:
         """`encoder.last` of every row (B, d); processes that train together divide the rows."""
@@ -90,9 +114,10 @@ class ContrastiveSequential(SequentialRecommender):
 
     @torch.no_grad()
     def all_states(self, generator: torch.Generator) -> Tensor:
-        """The states (T, d) of all positions, without dropout."""
+        """The states (R, d), without dropout, of all subsequences that a window holds whole."""
         training = self.training
         self.eval()
-        states = torch.cat([self.hidden(batch) for batch in self._batches.epoch(generator)])
+        batches = self._batches.epoch(generator)
+        states = torch.cat([self.hidden(batch)[self.whole(batch)] for batch in batches])
         self.train(training)
         return states

@@ -118,7 +118,8 @@ class SRACL(ContrastiveSequential):
         intra = paired_info_nce(first, second, config.temperature)
         has = (self.neighbours[rows] >= 0).any(1)
         positive = self.synthesised(rows[has], generator)
-        cross = paired_info_nce(hidden[chosen[has]], positive, config.temperature)
+        own = self.anchor_states(batch, chosen[has], hidden)
+        cross = paired_info_nce(own, positive, config.temperature)
         return {
             "total": next_item + config.contrast_weight * cross + config.intra_weight * intra,
             self.next_item_loss.name: next_item,

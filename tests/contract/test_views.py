@@ -90,8 +90,8 @@ def test_every_exported_transform_is_in_the_table():
         if inspect.isclass(getattr(graphcl.views, name))
         and issubclass(getattr(graphcl.views, name), BaseTransform)
     }
-    # AddCommunities annotates a graph; it makes no view of it.
-    assert exported - {"AddCommunities"} == set(VIEWS)
+    # These annotate a graph; they make no view of it.
+    assert exported - {"AddCentrality", "AddCommunities"} == set(VIEWS)
     assert all(name == view.__name__ for name, view in VIEWS.items())
 
 

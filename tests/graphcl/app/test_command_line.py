@@ -81,6 +81,20 @@ def test_cuda_is_asked_for_its_peak_and_no_other_device(monkeypatch):
     assert peak_device_memory_bytes(torch.device("cpu")) is None
 
 
+def test_off_a_terminal_a_line_now_and_then(command, tiny_graph, tmp_path, monkeypatch):
+    settings = ("epochs=4", "evaluate_every=2", "dimension=8")
+    run = ("run", "grace", tiny_graph, *(part for text in settings for part in ("--set", text)))
+    code, quiet, _ = command(*run, "--out", tmp_path / "quiet")
+    assert (code, ": epoch " in quiet) == (0, False)
+    monkeypatch.setattr("graphcl.app.progress.SECONDS_BETWEEN_LINES", 0.0)
+    code, text, _ = command(*run, "--out", tmp_path / "told")
+    told = [line for line in text.splitlines() if ": epoch " in line]
+    assert [line.split(": epoch ")[1][:6] for line in told] == [f"{n} of 4" for n in range(1, 5)]
+    assert "best" not in told[1]
+    assert "  loss " in told[2]
+    assert told[2].endswith("at 2")
+
+
 def test_every_shipped_config_is_valid():
     from pathlib import Path
 
@@ -94,6 +108,28 @@ def test_every_shipped_config_is_valid():
         assert specification.task.name == content["task"]
         assert specification.protocol == content["protocol"]
         assert content["source"]
+
+
+def test_the_first_lines_of_a_config_have_the_command_that_repeats_it():
+    from graphcl.resources import configs_folder
+
+    for file in sorted(configs_folder().glob("*/*.yaml")):
+        content = yaml.safe_load(file.read_text())
+        where = f"configs/{file.parent.name}/{file.name}"
+        command = f"#   graphcl run {content['method']} {content['dataset']} --config {where}"
+        assert file.parent.name == "demo" or f"{command}\n" in file.read_text(), where
+
+
+def test_another_host_does_not_get_the_settings_of_the_config_s():
+    assert specify("pot", "cora").settings.host_settings["mask_features_1"] == 0.0
+    assert specify("pot", "cora", overrides=["host=grace"]).settings.host_settings
+    for host in ("cca-ssg", "gca", "two-view"):
+        settings = specify("pot", "cora", overrides=[f"host={host}", "kappa=0.2"]).settings
+        assert (settings.host_settings, settings.kappa) == ({}, 0.2)
+    given = ["host=gca", "host_settings.temperature=0.3"]
+    for overrides in (given, given[::-1]):
+        settings = specify("pot", "cora", overrides=overrides).settings
+        assert settings.host_settings == {"temperature": 0.3}
 
 
 def test_a_found_config_gives_settings_and_a_named_one_everything(command, tmp_path):

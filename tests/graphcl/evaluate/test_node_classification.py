@@ -59,6 +59,17 @@ def test_the_neighbour_probe_with_one_node_a_class() -> None:
     assert np.array_equal(nearest_neighbours_probe(train, labels).predict(rows), wanted)
 
 
+def test_weights_that_are_not_used_are_told(tiny_graph: Path) -> None:
+    task = NodeClassification()
+    assert "edge weights" not in task.load(str(tiny_graph), "random-10-10-80", 0).dataset
+    edges = (tiny_graph / "edges.csv").read_text().splitlines()
+    weighed = [line + (",weight" if "source" in line else ",0.5") for line in edges]
+    (tiny_graph / "edges.csv").write_text("\n".join(weighed))
+    split = task.load(str(tiny_graph), "random-10-10-80", 0)
+    assert split.dataset["edge weights"] == "not used"
+    assert split.train.get("edge_weight") is None
+
+
 def test_only_supervised_methods_see_labels_and_only_those_to_train_on(tiny_graph: Path) -> None:
     task = NodeClassification()
     for protocol in ("random-10-10-80", "grace-10-90"):

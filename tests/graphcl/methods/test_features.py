@@ -32,6 +32,21 @@ def test_norm_of_integers_and_of_half_precision() -> None:
     assert half.tolist() == [[1.0, 0.0], [0.0, 0.0]]
 
 
+@pytest.mark.parametrize("scaling", ["sum", "norm"])
+def test_huge_and_tiny_features_are_scaled_as_others(scaling: str) -> None:
+    expected = scale_features(1000 * COUNTS.double(), scaling).float()
+    for size in (1e3, 1e20, 1e38):
+        torch.testing.assert_close(scale_features(size * COUNTS, scaling), expected)
+    tiny = scale_features(1e-30 * COUNTS, "norm")
+    torch.testing.assert_close(tiny, scale_features(COUNTS, "norm"))
+
+
+@pytest.mark.parametrize("scaling", ["sum", "norm", "none"])
+def test_integers_become_floating(scaling: str) -> None:
+    for x in (COUNTS[:2].long(), SIGNED.long()):
+        assert torch.equal(scale_features(x, scaling), scale_features(x.float(), scaling))
+
+
 def test_an_unknown_scaling_is_refused() -> None:
     with pytest.raises(ArgumentError, match="sum, norm, none"):
         scale_features(COUNTS, "l2")  # type: ignore[arg-type]

@@ -16,7 +16,7 @@ from graphcl.config import configure, parse_override, with_override
 from graphcl.diagnostics import node_compactness
 from graphcl.encoders import gcn_matrix
 from graphcl.encoders.gcn_bounds import edge_budget, matrix_bounds, score_bound
-from graphcl.errors import ArgumentError, ConfigError, UnknownNameError
+from graphcl.errors import ArgumentError, ConfigError, NonFiniteError, UnknownNameError
 from graphcl.kernels.communities import detect_communities
 from graphcl.losses.unit_rows import unit_rows
 from graphcl.methods.bgrl import BGRL
@@ -29,7 +29,13 @@ from graphcl.methods.graph_method import View
 from graphcl.methods.pamc import PamC, log_assignment, sharpening
 from graphcl.methods.pot import HOSTS, POT, directions, host_class
 from graphcl.methods.two_view import PAIR_LOSSES, TwoView
-from graphcl.views import VIEWS
+from graphcl.views import (
+    VIEWS,
+    centrality_keep_probability,
+    community_keep_probability,
+    node_centrality,
+    node_communities,
+)
 
 
 def graph(nodes: int = 14, seed: int = 0, share: float = 0.3) -> Data:
@@ -247,6 +253,14 @@ def test_assignments_and_their_sharpening() -> None:
     assert torch.isfinite(sharpening(far))
 
 
+def test_pamc_says_that_its_pre_training_diverged() -> None:
+    huge = graph()
+    huge.x = huge.x * 1e30
+    model = PamC(configure(PamC.Config, {"widths": [12, 3], "pretrain_epochs": 2}), huge)
+    with pytest.raises(NonFiniteError, match=r"pre-training diverged on features of up to 1e\+30"):
+        model.epoch_start(1, seeded())
+
+
 def test_pamc_pretrains_once_and_clusters() -> None:
     model = build(PamC, widths=[12, 3], pretrain_epochs=40)
     before = model.encoder.weights[0].clone()
@@ -367,6 +381,39 @@ def test_communities_are_those_that_the_parts_ask_for(
     assert torch.equal(model.start.community, wanted)
     batch = next(iter(model.batches(seeded())))
     assert torch.isfinite(model.loss(batch, seeded())["total"])
+
+
+@pytest.mark.parametrize("batch_size", [0, 6])
+def test_centralities_are_those_of_the_whole_graph(
+    batch_size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As GCA weighs: neither by what an earlier part left, nor by a batch."""
+    view = {
+        "DropEdgesByCentrality": 0.4,
+        "MaskFeaturesByCentrality": {"rate": 0.3, "centrality": "pagerank"},
+    }
+    model = build(TwoView, view_1=view, batch_size=batch_size)
+    for kind in ("degree", "pagerank"):
+        assert torch.equal(
+            model.start[f"{kind}_centrality"], node_centrality(model.data.edge_index, 14, kind)
+        )
+    monkeypatch.setattr("graphcl.views.add_centrality.node_centrality", None)
+    batch = next(iter(model.batches(seeded())))
+    assert torch.isfinite(model.loss(batch, seeded())["total"])
+
+
+def test_a_host_of_any_views_tells_the_probability_of_every_edge() -> None:
+    view = {"DropEdgesByCentrality": 0.4, "MaskFeatures": 0.2, "DropEdges": 0.3}
+    community = {"DropEdgesByCommunity": {"rate": 0.3, "threshold": 0.8}}
+    model = build(POT, host="two-view", host_settings={"view_1": view, "view_2": community})
+    edge_index = model.data.edge_index
+    first, second = model.host.drop_probability()
+    kept = centrality_keep_probability(edge_index, node_centrality(edge_index, 14), 0.4)
+    torch.testing.assert_close(first, 1 - 0.7 * kept)
+    labels, strength = node_communities(model.data)
+    kept = community_keep_probability(edge_index, labels, strength, 0.3, 0.8)
+    torch.testing.assert_close(second, 1 - kept)
+    assert min(len(first.unique()), len(second.unique())) > 1
 
 
 def test_parts_that_draw_nothing_are_applied_once(monkeypatch: pytest.MonkeyPatch) -> None:

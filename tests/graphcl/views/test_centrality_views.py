@@ -11,6 +11,7 @@ from torch_geometric.data import Data
 
 from graphcl.errors import ArgumentError
 from graphcl.views import (
+    AddCentrality,
     DropEdgesByCentrality,
     MaskFeaturesByCentrality,
     centrality_keep_probability,
@@ -106,6 +107,15 @@ def test_feature_probability_is_gca_s():
     torch.testing.assert_close(feature_mask_probability(x, phi, 0.3), expected)
 
 
+def test_feature_probability_knows_no_unit():
+    x = torch.rand(6, 4, generator=torch.Generator().manual_seed(0))
+    phi = torch.arange(1.0, 7)
+    for size in (1e-30, 1e30, 2e38):
+        torch.testing.assert_close(
+            feature_mask_probability(size * x, phi, 0.3), feature_mask_probability(x, phi, 0.3)
+        )
+
+
 def test_hubs_keep_their_edges():
     # A wheel: spokes touch the hub, the rim does not.
     data = Data(x=torch.eye(21), edge_index=edges_of(networkx.wheel_graph(21)))
@@ -144,3 +154,22 @@ def test_misuse_is_refused():
         node_centrality(torch.tensor([[0], [1]]), 2, "closeness")
     with pytest.raises(ArgumentError, match="threshold"):
         DropEdgesByCentrality(0.1, threshold=2)
+
+
+def test_a_stored_centrality_is_read():
+    data = Data(x=torch.eye(21), edge_index=edges_of(networkx.wheel_graph(21)))
+    stored = AddCentrality("pagerank")(data)
+    assert "pagerank_centrality" not in data
+    assert torch.equal(stored.pagerank_centrality, node_centrality(data.edge_index, 21, "pagerank"))
+    assert AddCentrality("pagerank")(stored).pagerank_centrality is stored.pagerank_centrality
+    # As if the last spoke were the hub.
+    stored.pagerank_centrality = stored.pagerank_centrality.flip(0)
+    for view in (DropEdgesByCentrality, MaskFeaturesByCentrality):
+        made = [
+            view(0.5, centrality="pagerank", generator=torch.Generator().manual_seed(0))(each)
+            for each in (data, stored)
+        ]
+        assert made[0].x.tolist() != made[1].x.tolist() or made[0].num_edges != made[1].num_edges
+    stored.pagerank_centrality = torch.ones(3)
+    with pytest.raises(ArgumentError, match=r"data\.pagerank_centrality"):
+        DropEdgesByCentrality(0.5, centrality="pagerank")(stored)

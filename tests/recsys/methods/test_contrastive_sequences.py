@@ -86,14 +86,39 @@ def test_anchors_are_positions_with_their_own_prefix(method, log: Interactions) 
     assert torch.equal(model.subsequences.targets[rows], batch.targets[chosen])
 
 
-def test_state_of_a_position_is_that_of_its_prefix(log: Interactions) -> None:
-    model, generator = made(DuoRec, log, max_length=20)
-    model.eval()
+@pytest.mark.parametrize(("encoder", "longest"), [("sasrec", 20), ("sasrec", 3), ("gru4rec", 3)])
+def test_anchors_have_the_states_of_their_subsequences(
+    log: Interactions, encoder: str, longest: int
+) -> None:
+    model, generator = made(ICSRec, log, max_length=longest, encoder=encoder, intents=3)
+    assert model.several_windows == (longest == 3)
+    model.double().eval()
+    found = []
+    for batch in model.batches(generator):
+        chosen = torch.randperm(len(batch.targets), generator=generator)
+        hidden = model.hidden(batch)
+        states = model.anchor_states(batch, chosen, hidden)
+        rows = model.subsequences.row_at[batch.places[chosen]]
+        prefixes = model.encoder.last(*model.subsequences.gather(rows))
+        torch.testing.assert_close(states, prefixes, rtol=1e-9, atol=1e-9)
+        same = (hidden[chosen] - prefixes).abs().amax(1) < 1e-9
+        assert torch.equal(same, model.whole(batch)[chosen])
+        found.append(prefixes[same])
+    assert sum(map(len, found)) < len(model.subsequences) or longest == 20
+    # In an order of its own.
+    expected, given = torch.cat(found).sum(0), model.all_states(generator)
+    assert len(given) == sum(map(len, found))
+    torch.testing.assert_close(given.sum(0), expected)
+
+
+def test_gradients_reach_both_kinds_of_anchors(log: Interactions) -> None:
+    model, generator = made(ICSRec, log, max_length=3, intents=3)
     batch = next(iter(model.batches(generator)))
-    states = model.hidden(batch)
-    rows = model.subsequences.row_at[batch.places]
-    prefixes = model.encoder.last(*model.subsequences.gather(rows))
-    torch.testing.assert_close(states, prefixes, rtol=1e-4, atol=1e-5)
+    hidden = model.hidden(batch).detach().requires_grad_()
+    chosen = torch.arange(len(batch.targets))
+    model.anchor_states(batch, chosen, hidden).sum().backward()
+    assert torch.equal(hidden.grad[:, 0] != 0, model.whole(batch))
+    assert bool(model.encoder.items.weight.grad.any())
 
 
 def test_mates_share_the_next_item(log: Interactions) -> None:
