@@ -7,21 +7,23 @@ import torch
 from recsys.data.interactions import Interactions
 
 
-def audit(interactions: Interactions) -> dict[str, int]:
+def audit(interactions: Interactions) -> dict[str, int | None]:
     """Count what is unusual; nothing is changed.
 
     Returns:
         `repeated_events`: interactions that equal an earlier one of the same user in item and
         time (without times: that follow the same item directly), as a log exported twice has;
         `repeated_pairs`: interactions with an item that the user took before;
-        `equal_times`: interactions whose place in the history only the order of the file decides;
+        `equal_times`: interactions whose place in the history only the order of the file decides
+        among others of the same time (None without times: there it decides every place);
         `users_below_three`: users with interactions from whom nothing can be left out.
     """
     users, items, times = interactions.users(), interactions.items, interactions.times
     lengths = interactions.lengths()
     same_user = users[1:] == users[:-1]
+    equal: int | None
     if times is None:
-        equal = 0
+        equal = None
         events = int((same_user & (items[1:] == items[:-1])).sum())
     else:
         together = same_user & (times[1:] == times[:-1])

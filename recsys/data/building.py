@@ -161,7 +161,8 @@ def numbers(kind: str, column: pd.Series, row_name: RowName) -> np.ndarray:
     """A column as int64 (when all are whole and written so) or float64.
 
     Raises:
-        DataError: a value is missing, not a number (for times: nor a date), or not finite.
+        DataError: a value is missing, not a number (for times: nor a date), or not finite, or
+            numbers and dates are mixed.
     """
     if pd.api.types.is_datetime64_any_dtype(column):
         dates = column
@@ -196,14 +197,31 @@ def numbers(kind: str, column: pd.Series, row_name: RowName) -> np.ndarray:
 
 def _looks_like_dates(column: pd.Series) -> bool:
     """Whether the first value is a date rather than a broken number."""
-    first = str(column.iloc[0])
-    return len(first) >= SHORTEST_ISO_DATE and not pd.isna(
-        pd.to_datetime(first, errors="coerce", format="ISO8601")
+    return _is_date(str(column.iloc[0]))
+
+
+def _is_date(text: str) -> bool:
+    return len(text) >= SHORTEST_ISO_DATE and not pd.isna(
+        pd.to_datetime(text, errors="coerce", format="ISO8601")
     )
+
+
+def _is_number(text: str) -> bool:
+    return bool(np.isfinite(pd.to_numeric(text, errors="coerce")))
 
 
 def _refuse(kind: str, column: pd.Series, position: int, row_name: RowName) -> NoReturn:
+    got = str(column.iloc[position])
+    if kind == "time":
+        first = str(column.iloc[0])
+        for form, other, is_form, is_other in (
+            ("an ISO 8601 date", "a number", _is_date, _is_number),
+            ("a number", "an ISO 8601 date", _is_number, _is_date),
+        ):
+            if is_form(first) and is_other(got):
+                raise DataError(
+                    f"times must be all numbers or all ISO 8601 dates: that in {row_name(0)} is "
+                    f"{form}, {first!r}, that in {row_name(position)} {other} (got {got!r})"
+                )
     wanted = "a finite number or an ISO 8601 date" if kind == "time" else "a finite number"
-    raise DataError(
-        f"the {kind} in {row_name(position)} must be {wanted} (got {str(column.iloc[position])!r})"
-    )
+    raise DataError(f"the {kind} in {row_name(position)} must be {wanted} (got {got!r})")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -73,8 +74,8 @@ def parse_fields(
         the table without blank lines, empty fields as "", and the line number of each row.
 
     Raises:
-        DataError: the text is empty, its first line has more than `MOST_COLUMNS` fields, or a row
-            has more fields than the first.
+        DataError: the text is empty, its first line has more than `MOST_COLUMNS` fields, a row has
+            more fields than the first, or a quote is not closed.
     """
     blank = len(text) - len(text.lstrip("\n"))
     body = text[blank:]
@@ -98,7 +99,11 @@ def parse_fields(
                 index_col=False,
             )
     except (pd.errors.ParserError, pd.errors.ParserWarning, ValueError) as error:
-        reason = _long_row(body, separator, quoting, blank) or one_line(str(error))
+        reason = (
+            _open_quote(str(error), body, separator, blank)
+            or _long_row(body, separator, quoting, blank)
+            or one_line(str(error))
+        )
         raise DataError(f"'{path}' is malformed: {reason}") from None
     frame = frame.fillna("")
     if not header:
@@ -121,6 +126,22 @@ def _breaks_before(frame: pd.DataFrame) -> np.ndarray:
     for position in range(frame.shape[1]):
         breaks += frame.iloc[:, position].str.count("\n").to_numpy(dtype=np.int64)
     return breaks.cumsum() - breaks
+
+
+def _open_quote(error: str, body: str, separator: str, blank: int) -> str | None:
+    """Words for a quote that is not closed, which pandas tells by the rows before it."""
+    found = re.search(r"EOF inside string starting at row (\d+)", error)
+    if found is None:
+        return None
+    rows = csv.reader(io.StringIO(body), delimiter=separator)
+    try:
+        for _ in range(int(found[1])):
+            next(rows)
+    except (csv.Error, StopIteration):
+        return "a quote is opened and never closed"
+    return (
+        f"the row that starts in line {rows.line_num + blank + 1} opens a quote and never closes it"
+    )
 
 
 def _long_row(body: str, separator: str, quoting: Literal[0, 3], blank: int) -> str | None:

@@ -55,6 +55,8 @@ class Interactions:
     """What else is known of the users, by name; num_users rows each."""
     item_features: Mapping[str, Feature] = field(default_factory=dict)
     """What else is known of the items, by name; num_items rows each."""
+    unread_times: str | None = None
+    """A column of the file that is called like times and was not named as such, so not read."""
 
     @staticmethod
     def from_indices(

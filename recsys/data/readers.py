@@ -11,6 +11,7 @@ import csv
 import json
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -101,7 +102,8 @@ def read_table(
     Args:
         path: the file.
         columns: `{"user": header, "item": header, "rating": header, "time": header}` where the
-            names cannot be guessed; `rating` and `time` may be left out.
+            names cannot be guessed; `rating` and `time` may be left out, and are then not read,
+            whatever they are called (`Interactions.unread_times` keeps the name of such times).
         title_path: a table of the items: an item column, a column `title` or `name`, and any
             others that describe them in words. A column `genres`, joined by `|` as in
             MovieLens, is a feature too.
@@ -358,7 +360,7 @@ def _from_frame(
             raise DataError(f"'{path}' has several columns named '{columns[kind]}'; one is needed")
         return found
 
-    return from_ids(
+    log = from_ids(
         column("user"),
         column("item"),
         times=column("time"),
@@ -366,6 +368,12 @@ def _from_frame(
         name=str(path),
         row_name=row_name,
     )
+    return log if "time" in columns else replace(log, unread_times=_unread_times(frame, columns))
+
+
+def _unread_times(frame: pd.DataFrame, columns: Mapping[str, str]) -> str | None:
+    names = [str(name) for name in frame.columns if name not in columns.values()]
+    return next((name for name in names if _plain(name) in COLUMN_NAMES["time"]), None)
 
 
 def _add_titles(log: Interactions, items: pd.DataFrame) -> Interactions:

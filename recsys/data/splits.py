@@ -202,36 +202,41 @@ def split_by_part(interactions: Interactions, part: Tensor) -> InteractionSplit:
     )
 
 
-def leakage(split: InteractionSplit) -> dict[str, int]:
+def leakage(split: InteractionSplit) -> dict[str, int | None]:
     """Count what a split lets through; a clean split has zeros only.
 
     Returns:
         `train-validation`, `train-test`, `validation-test`: (user, item) pairs found in both
         parts (expected in a sequence split of a log with repeated items); `time`: targets older
         than the newest interaction of the same user in the part before (expected in random
-        splits; 0 where the log has no times).
+        splits; None where the log has no times).
     """
     keys = {
         "train": split.train.pair_keys(),
         "validation": split.validation.pair_keys(),
         "test": split.test.pair_keys(),
     }
-    found = {
+    found: dict[str, int | None] = {
         f"{first}-{second}": int(torch.isin(keys[first], keys[second]).sum())
         for first, second in (("train", "validation"), ("train", "test"), ("validation", "test"))
     }
-    found["time"] = _older(split.train, split.validation) + _older(split.history, split.test)
+    timed = split.history.times is not None
+    found["time"] = (
+        _older(split.train, split.validation) + _older(split.history, split.test) if timed else None
+    )
     return found
 
 
-def trained_on_the_future(split: InteractionSplit) -> int:
+def trained_on_the_future(split: InteractionSplit) -> int | None:
     """Training interactions, of anybody, that are newer than the oldest test target.
 
     Every split but `global_time` has some; a model that learned from them knows trends that
-    nobody knew when the target was taken. 0 for a log without times.
+    nobody knew when the target was taken. None for a log without times: nothing tells.
     """
     train, test = split.train.times, split.test.times
-    if train is None or test is None or len(test) == 0:
+    if train is None or test is None:
+        return None
+    if len(test) == 0:
         return 0
     return int((train > test.min()).sum())
 

@@ -14,7 +14,13 @@ from graphcl.kernels.topk import Lists, rank_items
 from recsys.data.interactions import Interactions
 from recsys.data.sequences import flat_histories
 from recsys.evaluate.lists import coverage
-from recsys.evaluate.metrics import Scores, TiePolicy, find_places, metrics_per_user
+from recsys.evaluate.metrics import (
+    Scores,
+    TiePolicy,
+    check_cutoffs,
+    find_places,
+    metrics_per_user,
+)
 from recsys.methods.contract import Recommender
 
 SeenPolicy = Literal["history_keep_target", "none"]
@@ -30,10 +36,23 @@ CELLS = 1 << 24
 
 @dataclass(frozen=True)
 class Holdout:
-    """What is known of the users at some moment, and what they took next."""
+    """What is known of the users at some moment, and what they took next.
+
+    Raises:
+        ArgumentError: the two number other users or items.
+    """
 
     history: Interactions
     targets: Interactions
+
+    def __post_init__(self) -> None:
+        users = self.history.num_users, self.targets.num_users
+        items = self.history.num_items, self.targets.num_items
+        if users[0] != users[1] or items[0] != items[1]:
+            raise ArgumentError(
+                "history and targets must number the same users and items "
+                f"(got {users[0]} and {users[1]} users, {items[0]} and {items[1]} items)"
+            )
 
 
 @dataclass(frozen=True)
@@ -64,7 +83,7 @@ def evaluate_users(
     Args:
         method: scores the items; it is put into evaluation mode meanwhile.
         holdout: histories and targets; a target taken twice counts once.
-        cutoffs: the k of `recall@k` and its like.
+        cutoffs: the k of `recall@k` and its like, positive integers; none for lists alone.
         mask_seen: `history_keep_target` (or `mask`) takes a user's history out of the
             candidates, except an item that is also a target; `none` (or `keep`) keeps all items
             as candidates.
@@ -74,9 +93,12 @@ def evaluate_users(
     Raises:
         DataError: no user has a target.
         NonFiniteError: the method gave a NaN score.
-        ArgumentError: the scores have the wrong shape, or a policy is unknown.
+        ArgumentError: the scores have the wrong shape, a policy is unknown, or a cutoff is no
+            positive integer.
     """
     mask_seen = _check_policy(mask_seen)
+    if not isinstance(cutoffs, tuple | list) or cutoffs:
+        check_cutoffs(cutoffs)
     blocks: list[dict[str, Tensor]] = []
     recommended = torch.zeros(holdout.targets.num_items, dtype=torch.int64)
     for users, history, targets, scores in _blocks(method, holdout):
@@ -137,7 +159,7 @@ def _listed_items(scores: Scores, excluded: tuple[Tensor, Tensor] | None, length
 
 
 def _check_policy(mask_seen: str) -> str:
-    policy = SHORT_NAMES.get(mask_seen, mask_seen)
+    policy = SHORT_NAMES.get(mask_seen, mask_seen) if isinstance(mask_seen, str) else mask_seen
     if policy not in get_args(SeenPolicy):
         raise ArgumentError(
             f"mask_seen must be one of {', '.join((*get_args(SeenPolicy), *SHORT_NAMES))} "

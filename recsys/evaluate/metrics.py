@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Literal, get_args
 
 import torch
@@ -69,10 +70,12 @@ def find_places(
 
     Raises:
         NonFiniteError: a score is NaN.
-        ArgumentError: `ties` is not a policy.
+        ArgumentError: `ties` is not a policy, `rows` do not ascend, or rows and targets differ in
+            number.
     """
     if ties not in get_args(TiePolicy):
         raise ArgumentError(f"ties must be one of {', '.join(get_args(TiePolicy))} (got {ties!r})")
+    _check_rows(rows, targets)
     count = len(scores if isinstance(scores, Tensor) else scores[0])
     ranks = rank_items(
         scores,
@@ -85,6 +88,19 @@ def find_places(
     place, size = _order_among_equals(rows, higher)
     before = higher + place + (tied - size if ties == "pessimistic" else 0)
     return Places(rows, before, torch.ones_like(tied))
+
+
+def _check_rows(rows: Tensor, targets: Tensor) -> None:
+    if rows.dim() != 1 or rows.shape != targets.shape:
+        raise ArgumentError(
+            "rows and targets must be (T,), one row a target "
+            f"(got {tuple(rows.shape)} and {tuple(targets.shape)})"
+        )
+    falls = rows[1:] < rows[:-1]
+    # The ranks come in the order of the rows: otherwise they would be those of other users.
+    if bool(falls.any()):
+        at = int(falls.int().argmax())
+        raise ArgumentError(f"rows must ascend (got {int(rows[at])} before {int(rows[at + 1])})")
 
 
 def _order_among_equals(rows: Tensor, higher: Tensor) -> tuple[Tensor, Tensor]:
@@ -111,10 +127,9 @@ def metrics_per_user(places: Places, num_rows: int, cutoffs: Sequence[int]) -> d
     Each is averaged over the positions that ties allow.
 
     Raises:
-        ArgumentError: a cutoff is below 1.
+        ArgumentError: there is no cutoff, or one is not an integer of at least 1.
     """
-    if not cutoffs or min(cutoffs) < 1:
-        raise ArgumentError(f"cutoffs must be positive integers (got {list(cutoffs)})")
+    check_cutoffs(cutoffs)
     rows, higher, tied = places.rows, places.higher, places.tied
     device, width = rows.device, tied.double()
     number = torch.bincount(rows, minlength=num_rows)
@@ -143,6 +158,17 @@ def metrics_per_user(places: Places, num_rows: int, cutoffs: Sequence[int]) -> d
         for name in ("recall", "ndcg", "hit", "precision", "mrr")
     }
     return {**result, "mrr": by_name["reciprocal"]}
+
+
+def check_cutoffs(cutoffs: Sequence[int]) -> None:
+    """Refuse what are not positive integers, one or more."""
+    listed = isinstance(cutoffs, Sequence) and len(cutoffs) > 0
+    if not listed or any(
+        isinstance(k, bool) or not isinstance(k, Integral) or k < 1 for k in cutoffs
+    ):
+        raise ArgumentError(
+            f"cutoffs must be positive integers, one or more of them (got {cutoffs!r})"
+        )
 
 
 def _first_target(places: Places, num_rows: int, cutoffs: Sequence[int]) -> dict[str, Tensor]:

@@ -21,6 +21,8 @@ from recsys.data import (
     load_interactions,
     trained_on_the_future,
 )
+from recsys.data.delimited import one_line
+from recsys.data.readers import LONGEST_NAME
 from recsys.evaluate.examples import example_lists
 from recsys.evaluate.full_ranking import Evaluation, Holdout, SeenPolicy, evaluate_users
 from recsys.evaluate.items import check_items, check_targets, describe, item_snapshot
@@ -31,6 +33,8 @@ from recsys.methods.contract import Recommender
 CUTOFFS = (5, 10, 20)
 LIST_LENGTH = 20
 """Of the lists whose coverage and popularity are measured."""
+UNTIMED = "unknown (no times)"
+"""What is counted by comparing times, in a log without them."""
 MASKS: dict[str, SeenPolicy] = {
     "leave-one-out": "history_keep_target",
     "leave-one-out-keep-seen": "none",
@@ -114,7 +118,7 @@ class NextItem(RecommenderTask):
         facts: dict[str, Any] = {
             "name": chosen,
             "split": SPLITS[chosen],
-            "order": "time, then file order" if log.times is not None else "file order",
+            "order": _order(log),
             "minimum_rating": None,
             "repetitions": "kept",
             "users": log.num_users,
@@ -189,8 +193,18 @@ class NextItem(RecommenderTask):
         )
 
 
-def _counts(log: Interactions, parts: InteractionSplit) -> dict[str, int]:
+def _order(log: Interactions) -> str:
+    if log.times is not None:
+        return "time, then file order"
+    if log.unread_times is None:
+        return "file order"
+    name = one_line(log.unread_times)[:LONGEST_NAME]
+    return f"file order (the column '{name}' was not read; --time-col names a column of times)"
+
+
+def _counts(log: Interactions, parts: InteractionSplit) -> dict[str, int | str]:
     """Who and what is tested, and what a reader of the numbers should know."""
+    of_times = {"trained_on_the_future": trained_on_the_future(parts), **audit(log)}
     tested = parts.test.lengths() > 0
     trained_items = parts.train.item_counts() > 0
     return {
@@ -198,6 +212,6 @@ def _counts(log: Interactions, parts: InteractionSplit) -> dict[str, int]:
         "users_without_target": int((~tested).sum()),
         "users_tested_without_history": int((tested & (parts.history.lengths() == 0)).sum()),
         "targets_never_trained_on": int((~trained_items[parts.test.items.long()]).sum()),
-        "trained_on_the_future": trained_on_the_future(parts),
-        **audit(log),
+        # None would read as none of them.
+        **{key: UNTIMED if count is None else count for key, count in of_times.items()},
     }

@@ -20,7 +20,9 @@ counts are made once, O(sum of squared lengths).
 
 from __future__ import annotations
 
-from graphcl.config import Count, tunable
+from pydantic import Field
+
+from graphcl.config import tunable
 from recsys.methods.cl4srec import CL4SRec, CL4SRecConfig
 from recsys.views import (
     CropItems,
@@ -44,7 +46,7 @@ class CoSeRecConfig(CL4SRecConfig):
     insert: float = tunable(0.4, low=0.1, high=0.5, ge=0, le=1)
     short: int = tunable(4, choices=[4, 8, 12], ge=0)
     """Sequences with fewer items keep to the operators that leave them recognisable."""
-    neighbours: Count = 1
+    neighbours: int = Field(default=1, ge=1)
     """Items that may stand in for one; the authors take the nearest."""
 
 

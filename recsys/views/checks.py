@@ -8,19 +8,51 @@ from torch import Tensor
 from graphcl.errors import ArgumentError
 
 
+def check_tensor(name: str, value: object) -> None:
+    """A tensor, where lists and arrays are easily given instead."""
+    if not isinstance(value, Tensor):
+        raise ArgumentError(f"{name} must be a tensor (got {type(value).__name__})")
+
+
+def check_integers(name: str, value: Tensor) -> None:
+    """A tensor of integers, of any shape."""
+    check_tensor(name, value)
+    if value.is_floating_point() or value.dtype == torch.bool or value.is_complex():
+        raise ArgumentError(f"{name} must hold integers (got {value.dtype})")
+
+
+def check_range(name: str, value: Tensor, least: int, most: int) -> None:
+    """All numbers in `least` .. `most`; read on a CPU only: reading would stall a GPU."""
+    if value.device.type != "cpu" or value.numel() == 0:
+        return
+    low, high = torch.aminmax(value)
+    if low.item() < least or high.item() > most:
+        raise ArgumentError(f"{name} must lie in {least}..{most} (got {low.item()}..{high.item()})")
+
+
 def check_sequences(items: Tensor, lengths: Tensor) -> None:
-    """Integers (B, L) and (B,), on one device. Values are not read: that would stall a GPU."""
+    """Integers (B, L) and (B,), on one device, no length beyond L (which a CPU alone reads)."""
+    check_integers("items", items)
+    check_integers("lengths", lengths)
     if items.dim() != 2 or lengths.shape != items.shape[:1]:
         raise ArgumentError(
             "items must be (B, L) and lengths (B,) "
             f"(got {tuple(items.shape)} and {tuple(lengths.shape)})"
         )
-    for name, tensor in (("items", items), ("lengths", lengths)):
-        if tensor.is_floating_point() or tensor.dtype == torch.bool or tensor.is_complex():
-            raise ArgumentError(f"{name} must hold integers (got {tensor.dtype})")
     if items.device != lengths.device:
         raise ArgumentError(
             f"items and lengths must be on one device (got {items.device} and {lengths.device})"
+        )
+    check_range("lengths", lengths, 0, items.shape[1])
+
+
+def check_one_each(name: str, value: Tensor, like: Tensor) -> None:
+    """Integers of the shape of `like`, on its device."""
+    check_integers(name, value)
+    if value.shape != like.shape or value.device != like.device:
+        raise ArgumentError(
+            f"{name} must be {tuple(like.shape)} on {like.device}, one a sequence "
+            f"(got {tuple(value.shape)} on {value.device})"
         )
 
 
@@ -38,9 +70,17 @@ def check_count(name: str, count: int, least: int = 1) -> int:
     return count
 
 
+def check_whole(name: str, number: int) -> int:
+    """A whole number, also a negative one."""
+    if isinstance(number, bool) or not isinstance(number, int):
+        raise ArgumentError(f"{name} must be a whole number (got {number!r})")
+    return number
+
+
 def check_histories(items: Tensor, offsets: Tensor) -> None:
     """Flat integers (N,) and ascending offsets (users + 1,) from 0 to N."""
     for name, tensor in (("items", items), ("offsets", offsets)):
+        check_tensor(name, tensor)
         if tensor.dim() != 1 or tensor.is_floating_point() or tensor.dtype == torch.bool:
             raise ArgumentError(
                 f"{name} must be integers of one dimension "

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from recsys.views.checks import check_rate, check_sequences
+from recsys.views.checks import check_rate, check_sequences, check_whole
 from recsys.views.places import Draw, check_draw, drawn_places, inside
 
 
@@ -22,6 +22,7 @@ def mask_items(
     """Functional twin of `MaskItems`; the same arguments."""
     check_sequences(items, lengths)
     rate, draw = check_rate("rate", rate), check_draw(draw)
+    mask_item = check_whole("mask_item", mask_item)
     width = items.shape[1]
     hidden = drawn_places(lengths, width, rate, generator, draw)
     masked = items.masked_fill(hidden, mask_item)
@@ -46,7 +47,7 @@ class MaskItems:
         padding: what is written after the end.
 
     Raises:
-        ArgumentError: `rate` or `draw` is not allowed, or shapes or dtypes are wrong.
+        ArgumentError: `rate`, `mask_item` or `draw` is not allowed, or shapes or dtypes are wrong.
 
     Example:
         >>> mask = MaskItems(0.3, mask_item=99)
@@ -59,7 +60,7 @@ class MaskItems:
         self, rate: float, mask_item: int, *, draw: Draw = "count", padding: int = 0
     ) -> None:
         self.rate = check_rate("rate", rate)
-        self.mask_item = mask_item
+        self.mask_item = check_whole("mask_item", mask_item)
         self.draw = check_draw(draw)
         self.padding = padding
 

@@ -7,7 +7,13 @@ from torch import Tensor
 
 from graphcl.errors import ArgumentError
 from graphcl.kernels.contrast import top_candidates
-from recsys.views.checks import check_count, check_histories
+from recsys.views.checks import (
+    check_count,
+    check_histories,
+    check_integers,
+    check_range,
+    check_tensor,
+)
 from recsys.views.places import whole_below
 
 TILE = 1024
@@ -41,6 +47,21 @@ def nearest_rows(
         NonFiniteArgumentError: `embedding` holds NaN or infinity.
     """
     check_count("count", count)
+    check_tensor("embedding", embedding)
+    if embedding.dim() != 2 or not embedding.is_floating_point():
+        raise ArgumentError(
+            f"embedding must be floating (M, d) (got {embedding.dtype} of shape "
+            f"{tuple(embedding.shape)})"
+        )
+    for name, given in (("groups", groups), ("pool", pool)):
+        if given is not None:
+            check_integers(name, given)
+            if given.dim() != 1:
+                raise ArgumentError(f"{name} must be of one dimension (got {tuple(given.shape)})")
+    if groups is not None and len(groups) != len(embedding):
+        raise ArgumentError(f"groups must be ({len(embedding)},), one a row (got {len(groups)})")
+    if pool is not None:
+        check_range("pool", pool.cpu(), 0, len(embedding) - 1)
     known = (embedding != 0).any(1)
     numbers = torch.arange(len(embedding), device=embedding.device)
     ids = numbers if groups is None else groups.long()
@@ -128,6 +149,7 @@ class NeighbourTable:
     """
 
     def __init__(self, neighbours: Tensor) -> None:
+        check_tensor("neighbours", neighbours)
         if (
             neighbours.dim() != 2
             or neighbours.is_floating_point()

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from graphcl.errors import ArgumentError
 from graphcl.kernels.kmeans import kmeans
-from recsys.views.checks import check_count
+from recsys.views.checks import check_count, check_tensor
 
 
 class Prototypes(nn.Module):
@@ -32,7 +32,8 @@ class Prototypes(nn.Module):
         batch_size: rows of a mini-batch.
 
     Raises:
-        ArgumentError: a number is below 1, or the representations have another width.
+        ArgumentError: a number is below 1, the representations have another width, or are asked
+            for their prototypes before the first `fit`.
 
     Example:
         >>> prototypes = Prototypes(4, 8)
@@ -54,6 +55,7 @@ class Prototypes(nn.Module):
         # Buffers: a resumed run goes on from the same centres.
         self.register_buffer("centroids", torch.zeros(count, dimension))
         self.register_buffer("fitted", torch.zeros((), dtype=torch.bool))
+        self._is_fitted = False
 
     @torch.no_grad()
     def fit(self, representations: Tensor, generator: torch.Generator | None = None) -> None:
@@ -85,6 +87,10 @@ class Prototypes(nn.Module):
     def assign(self, representations: Tensor) -> Tensor:
         """The nearest prototype of each row, int64 (N,); no gradient."""
         self._check(representations)
+        # Read once: a GPU would be waited for at every step.
+        self._is_fitted = self._is_fitted or bool(self.fitted)
+        if not self._is_fitted:
+            raise ArgumentError("prototypes must be fitted before rows are assigned (got no fit)")
         rows = representations.detach().to(self.centroids.dtype)
         squares = self.centroids.square().sum(1)
         return torch.addmm(squares, rows, self.centroids.T, alpha=-2).argmin(1)
@@ -95,6 +101,7 @@ class Prototypes(nn.Module):
         return labels, self.centroids[labels]
 
     def _check(self, representations: Tensor) -> None:
+        check_tensor("representations", representations)
         if representations.dim() != 2 or representations.shape[1] != self.dimension:
             raise ArgumentError(
                 f"representations must be (N, {self.dimension}) "

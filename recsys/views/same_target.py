@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from graphcl.errors import ArgumentError
-from recsys.views.checks import check_sequences
+from recsys.views.checks import check_integers, check_one_each, check_range, check_sequences
 from recsys.views.places import whole_below
 from recsys.views.subsequences import Subsequences
 
@@ -31,8 +31,8 @@ class SameTargetSubsequences:
             `Subsequences`, and then no other argument.
         offsets: int64 (users + 1,): history u is `items[offsets[u]:offsets[u + 1]]`.
         max_length: longest subsequence.
-        min_length: shortest subsequence.
-        padding: what is written after the end.
+        min_length: shortest subsequence; by default 1.
+        padding: what is written after the end; by default 0.
 
     Raises:
         ArgumentError: shapes, dtypes or numbers are not as above.
@@ -52,16 +52,31 @@ class SameTargetSubsequences:
         offsets: Tensor | None = None,
         max_length: int | None = None,
         *,
-        min_length: int = 1,
-        padding: int = 0,
+        min_length: int | None = None,
+        padding: int | None = None,
     ) -> None:
         if isinstance(items, Subsequences):
+            others = {
+                "offsets": offsets,
+                "max_length": max_length,
+                "min_length": min_length,
+                "padding": padding,
+            }
+            given = [name for name, value in others.items() if value is not None]
+            if given:
+                raise ArgumentError(
+                    f"Subsequences have their own {', '.join(others)} (got {', '.join(given)} too)"
+                )
             self.subsequences = items
         elif offsets is None or max_length is None:
             raise ArgumentError("flat items need their offsets and a max_length (got none)")
         else:
             self.subsequences = Subsequences(
-                items, offsets, max_length, min_length=min_length, padding=padding
+                items,
+                offsets,
+                max_length,
+                min_length=1 if min_length is None else min_length,
+                padding=padding or 0,
             )
         targets = self.subsequences.targets
         if len(targets) and int(targets.min()) < 0:
@@ -92,10 +107,17 @@ class SameTargetSubsequences:
 
         Returns:
             int64 (B,); -1 where the group has no (other) row.
+
+        Raises:
+            ArgumentError: `targets` or `rows` are no integers, differ in shape, or there is no
+                such row.
         """
+        check_integers("targets", targets)
         sizes = self.group_sizes(targets)
         if rows is None:
             rows = torch.full_like(sizes, -1)
+        check_one_each("rows", rows, targets)
+        check_range("rows", rows, -1, len(self.subsequences) - 1)
         own = rows >= 0
         number = targets.long().clamp(0, len(self.group_starts) - 2)
         start = self.group_starts[number]
@@ -129,10 +151,7 @@ class SameTargetSubsequences:
                 them a sequence may be given back itself, with probability 1 / group size.
         """
         check_sequences(items, lengths)
-        if targets.shape != lengths.shape:
-            raise ArgumentError(
-                f"targets must be ({len(lengths)},), one a row (got {tuple(targets.shape)})"
-            )
+        check_one_each("targets", targets, lengths)
         return self.subsequences.replace(items, lengths, self.draw(targets, rows, generator))
 
     def __repr__(self) -> str:

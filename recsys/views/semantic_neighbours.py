@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from graphcl.errors import ArgumentError
-from recsys.views.checks import check_sequences
+from recsys.views.checks import check_one_each, check_sequences, check_tensor
 from recsys.views.neighbours import NeighbourTable, nearest_rows
 from recsys.views.subsequences import Subsequences
 
@@ -43,6 +43,7 @@ class SemanticNeighbours:
     """
 
     def __init__(self, subsequences: Subsequences, embedding: Tensor, count: int = 10) -> None:
+        check_tensor("embedding", embedding)
         if embedding.dim() != 2 or len(embedding) != len(subsequences):
             raise ArgumentError(
                 f"embedding must be ({len(subsequences)}, d), one row a subsequence "
@@ -65,10 +66,7 @@ class SemanticNeighbours:
         A row of -1 or without neighbours gives the sequence itself.
         """
         check_sequences(items, lengths)
-        if rows.shape != lengths.shape:
-            raise ArgumentError(
-                f"rows must be ({len(lengths)},), one a sequence (got {tuple(rows.shape)})"
-            )
+        check_one_each("rows", rows, lengths)
         found, has = self._table.draw(rows, generator)
         return self.subsequences.replace(items, lengths, found.masked_fill(~has, -1))
 

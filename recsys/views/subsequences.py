@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from graphcl.errors import ArgumentError
-from recsys.views.checks import check_count, check_histories
+from recsys.views.checks import check_count, check_histories, check_integers, check_range
 from recsys.views.places import inside
 
 
@@ -80,7 +80,14 @@ class Subsequences:
         """The subsequences `rows` int64 (B,): int64 items (B, L), padded right, and lengths.
 
         L is the longest of them, and at least 1.
+
+        Raises:
+            ArgumentError: `rows` are no integers (B,), or (on a CPU) there is no such row.
         """
+        check_integers("rows", rows)
+        if rows.dim() != 1:
+            raise ArgumentError(f"rows must be of one dimension (got {tuple(rows.shape)})")
+        check_range("rows", rows, 0, len(self) - 1)
         lengths = self.lengths[rows]
         width = int(lengths.max()) if len(rows) else 1
         place = torch.arange(width, device=lengths.device)

@@ -6,6 +6,7 @@ padding, and there also the keyword arguments of its call on `rows` sequences.
 
 import inspect
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -181,9 +182,14 @@ def test_32_bit_items_stay_so(name):
         (torch.zeros(3, 4, dtype=torch.long), torch.ones(2, dtype=torch.long)),
         (torch.zeros(3, 4), torch.ones(3, dtype=torch.long)),
         (torch.zeros(3, 4, dtype=torch.long), torch.ones(3)),
+        (torch.zeros(3, 4, dtype=torch.long), torch.tensor([1, 5, 1])),
+        (torch.zeros(3, 4, dtype=torch.long), torch.tensor([1, -1, 1])),
+        ([[0, 1], [1, 2], [2, 3]], torch.ones(3, dtype=torch.long)),
+        (np.zeros((3, 4), dtype=np.int64), torch.ones(3, dtype=torch.long)),
+        (torch.zeros(3, 4, dtype=torch.long), [1, 1, 1]),
     ],
 )
-def test_wrong_shapes_and_dtypes_are_refused(name, items, lengths):
+def test_wrong_shapes_dtypes_and_lengths_are_refused(name, items, lengths):
     view, extra = example(name, 3)
     with pytest.raises(ArgumentError, match="must"):
         view(items, lengths, **extra)

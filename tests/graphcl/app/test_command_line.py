@@ -479,6 +479,18 @@ def test_columns_of_ones_own_table_are_named(command, own_table, tmp_path):
     assert code == 0, text
 
 
+def test_what_only_times_tell_is_unknown_without_them(command, own_table, tmp_path):
+    own_table.write_text(own_table.read_text("utf-8").replace("when", "timestamp"), "utf-8")
+    code, printed, text = command(
+        "run", "popularity", own_table, *NAMED[:4], "--task", "next-item", "--out", tmp_path / "run"
+    )
+    assert code == 0, text
+    printed = " ".join(printed.split())
+    assert "trained on the future unknown (no times)" in printed
+    assert "equal times unknown (no times)" in printed
+    assert "order file order (the column 'timestamp' was not read; --time-col names" in printed
+
+
 def test_the_config_of_a_run_with_columns_starts_another(command, own_table, tmp_path):
     first, again = tmp_path / "first", tmp_path / "again"
     assert command("run", "sasrec", own_table, *NAMED, *SMOKE, "--out", first)[0] == 0

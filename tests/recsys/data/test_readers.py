@@ -212,6 +212,21 @@ def test_genres_are_a_feature(tmp_path: Path) -> None:
         ("a.csv", "user,item,rating\n1,2,inf\n", "rating in line 2 .*got 'inf'"),
         ("a.csv", "user,item,rating\n1,2,good\n", "rating in line 2 .*got 'good'"),
         ("a.csv", "user,item,time\n1,2,3\n1,2,noon\n", "time in line 3 .*got 'noon'"),
+        (
+            "a.csv",
+            "user,item,time\n1,2,7\n1,3,2020-01-02\n",
+            r"line 2 of .* is a number, '7', .*line 3 of .* an ISO 8601 date \(got '2020-01-02'\)",
+        ),
+        (
+            "a.csv",
+            "user,item,time\n1,2,2020-01-02\n1,3,7\n",
+            r"line 2 of .* is an ISO 8601 date, '2020-01-02', .*line 3 of .* a number \(got '7'\)",
+        ),
+        ("a.csv", 'user,item\n1,2\n"ann,4\nbob,6\n', "row that starts in line 3 opens a quote"),
+        ("a.csv", '\nuser,item\n1,"2\n3"\n"ann,4\n', "row that starts in line 5 opens a quote"),
+        # Beyond what the csv module takes as one field.
+        ("a.csv", 'user,item\n"ann,4\n' + "1,2\n" * 50_000, "starts in line 2 opens a quote"),
+        ("a.csv", f'user,item\n{"x" * 200_000},1\n"ann,4\n', "quote is opened and never closed"),
         ("a.csv", "user,product\n1,2\n", "needs an item column.*got columns user, product"),
         ("a.csv", "item,person\n1,2\n", "needs a user column"),
         ("a.csv", "one\nx\n", "neither a user nor an item column"),
@@ -265,6 +280,19 @@ def test_missing_files(tmp_path: Path) -> None:
         read_interactions(tmp_path)
     with pytest.raises(MissingDataError, match="there is no file or folder"):
         load_interactions(tmp_path / "absent.csv")
+
+
+def test_a_column_of_times_that_nobody_named_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("who,what,Timestamp\n1,2,9\n1,3,8\n")
+    named = {"user": "who", "item": "what"}
+    log = read_table(path, named)
+    assert (log.times, log.unread_times) == (None, "Timestamp")
+    assert log.select(torch.tensor([True, False])).unread_times == "Timestamp"
+    assert read_table(path, {**named, "time": "Timestamp"}).unread_times is None
+    assert read_table(path, {"user": "who", "item": "Timestamp"}).unread_times is None
+    path.write_text("user,item\n1,2\n")
+    assert read_table(path).unread_times is None
 
 
 def test_named_columns_are_checked(tmp_path: Path) -> None:

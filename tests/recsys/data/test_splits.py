@@ -190,6 +190,13 @@ def test_audit_counts_by_the_definition() -> None:
     }  # fmt: skip
     untimed = from_ids(["a", "a", "a", "b"], ["x", "x", "y", "y"])
     assert audit(untimed) == {
-        "repeated_events": 1, "repeated_pairs": 1, "equal_times": 0, "users_below_three": 1,
+        "repeated_events": 1, "repeated_pairs": 1, "equal_times": None, "users_below_three": 1,
     }  # fmt: skip
-    assert set(audit(untimed.select(torch.zeros(4, dtype=torch.bool))).values()) == {0}
+    assert set(audit(untimed.select(torch.zeros(4, dtype=torch.bool))).values()) == {0, None}
+
+
+def test_without_times_nothing_is_known_of_the_future() -> None:
+    split = leave_one_out(replace(log_of([5, 4]), times=None))
+    assert trained_on_the_future(split) is None
+    assert leakage(split)["time"] is None
+    assert trained_on_the_future(leave_one_out(log_of([2, 1]))) == 0  # nobody has a target

@@ -146,6 +146,14 @@ def test_refusals() -> None:
     with pytest.raises(ArgumentError, match="ties must be one of"):
         find_places(torch.zeros(1, 2), row, row, ties="lucky")  # type: ignore[arg-type]
     places = find_places(torch.zeros(1, 2), row, row)
-    for cutoffs in ((), (0, 5)):
+    two = torch.zeros(2, 3)
+    for rows, words in (
+        ([1, 0], r"rows must ascend \(got 1 before 0\)"),
+        ([0, 0, 1], "one row a target"),
+        ([[0, 1]], "one row a target"),
+    ):
+        with pytest.raises(ArgumentError, match=words):
+            find_places(two, torch.tensor(rows), torch.tensor([2, 1]))
+    for cutoffs in ((), (0, 5), (5.0,), ("5",), "5", 5, (True,), None):
         with pytest.raises(ArgumentError, match="cutoffs must be positive"):
             metrics_per_user(places, 1, cutoffs)

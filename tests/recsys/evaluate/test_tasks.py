@@ -269,6 +269,13 @@ def test_refusals(tmp_path: Path, rated: Path) -> None:
         rank_users(Fixed(log, torch.tensor([0.0, torch.nan, 0.0])), holdout, (1,))
     with pytest.raises(ArgumentError, match="mask_seen must be one of"):
         rank_users(Fixed(log, torch.zeros(3)), holdout, (1,), mask_seen="all")  # type: ignore[arg-type]
+    with pytest.raises(ArgumentError, match="mask_seen must be one of"):
+        rank_users(Fixed(log, torch.zeros(3)), holdout, (1,), mask_seen=["mask"])  # type: ignore[arg-type]
+    for cutoffs in ((5.0,), ("5",), 5, 0, (True,), "", None):
+        with pytest.raises(ArgumentError, match="cutoffs must be positive integers"):
+            evaluate_users(Fixed(log, torch.zeros(3)), holdout, cutoffs)  # type: ignore[arg-type]
+    with pytest.raises(ArgumentError, match=r"got 1 and 1 users, 2 and 3 items"):
+        Holdout(from_ids(["a"] * 2, ["x", "y"]), log)
     with pytest.raises(DataError, match="no user of"):
         rank_users(
             Fixed(log, torch.zeros(3)),

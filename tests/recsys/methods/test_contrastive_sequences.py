@@ -8,10 +8,12 @@ import pytest
 import torch
 
 from graphcl.config import configure
+from graphcl.errors import ConfigError
 from graphcl.train.seeds import seed_everything
 from recsys.data.interactions import Interactions
 from recsys.data.load import load_interactions
 from recsys.methods.cl4srec import CL4SRec
+from recsys.methods.coserec import CoSeRec
 from recsys.methods.duorec import DuoRec
 from recsys.methods.iclrec import ICLRec
 from recsys.methods.icsrec import ICSRec
@@ -140,6 +142,12 @@ def test_mates_share_the_next_item(log: Interactions) -> None:
             assert tuple(mate) in same
             if groups[i] == 1:
                 assert mate == own[i, : own_lengths[i]].tolist()
+
+
+def test_coserec_takes_one_neighbour_at_least() -> None:
+    assert configure(CoSeRec.Config, {"neighbours": 1}).neighbours == 1
+    with pytest.raises(ConfigError, match=r"'neighbours' is not valid \(got 0\).* equal to 1"):
+        configure(CoSeRec.Config, {"neighbours": 0})
 
 
 @pytest.mark.parametrize("method", [ICLRec, ICSRec])

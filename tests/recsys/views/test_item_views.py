@@ -14,6 +14,7 @@ from recsys.views import (
     ReorderItems,
     SubstituteItems,
     co_occurring_items,
+    mask_items,
     nearest_rows,
 )
 
@@ -193,12 +194,47 @@ def test_nearest_rows_are_those_of_a_full_sort_and_spare_the_own_group():
     cosine = (unit @ unit.T).masked_fill(groups[:, None] == groups, -2)
     expected = cosine.sort(dim=1, descending=True).indices[:, :6]
     assert torch.equal(nearest_rows(embedding, 6, groups=groups), expected)
-    alone = nearest_rows(embedding, 3, groups=torch.zeros(30))
+    alone = nearest_rows(embedding, 3, groups=torch.zeros(30, dtype=torch.long))
     assert (alone == -1).all()
 
 
 @pytest.mark.parametrize(
-    "table", [torch.zeros(3), torch.zeros(3, 2), torch.zeros(0, 2).long(), torch.full((3, 1), 3)]
+    ("embedding", "more", "words"),
+    [
+        (torch.zeros(3), {}, "embedding must be floating"),
+        (torch.zeros(3, 2, dtype=torch.long), {}, "embedding must be floating"),
+        (np.zeros((3, 2)), {}, "embedding must be a tensor .got ndarray"),
+        (torch.ones(3, 2), {"groups": torch.tensor([0, 1])}, r"groups must be \(3,\).*got 2"),
+        (torch.ones(3, 2), {"groups": torch.zeros(3)}, "groups must hold integers"),
+        (torch.ones(3, 2), {"pool": torch.tensor([0, 3])}, r"pool must lie in 0..2 .got 0..3"),
+        (torch.ones(3, 2), {"pool": torch.tensor([0, -1])}, "pool must lie in 0..2"),
+        (torch.ones(3, 2), {"pool": torch.tensor([True, False, True])}, "pool must hold integers"),
+        (torch.ones(3, 2), {"pool": torch.tensor([[0]])}, "pool must be of one dimension"),
+    ],
+)
+def test_what_nearest_rows_cannot_take_is_refused(embedding, more, words):
+    with pytest.raises(ArgumentError, match=words):
+        nearest_rows(embedding, 2, **more)
+
+
+@pytest.mark.parametrize("token", [9.7, True, "9", None])
+def test_the_mask_token_is_a_whole_number(token):
+    with pytest.raises(ArgumentError, match="mask_item must be a whole number"):
+        MaskItems(0.5, token)
+    with pytest.raises(ArgumentError, match="mask_item must be a whole number"):
+        mask_items(torch.zeros(1, 2).long(), torch.tensor([2]), 0.5, mask_item=token)
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        torch.zeros(3),
+        torch.zeros(3, 2),
+        torch.zeros(0, 2).long(),
+        torch.full((3, 1), 3),
+        [[1], [0]],
+        np.zeros((2, 1), dtype=np.int64),
+    ],
 )
 def test_bad_neighbour_tables_are_refused(table):
     with pytest.raises(ArgumentError, match="neighbours must be"):

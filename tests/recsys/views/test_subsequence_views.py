@@ -108,11 +108,66 @@ def test_a_row_without_partner_stays_and_results_line_up():
         (torch.tensor([1, 2]), torch.tensor([0, 2]), 0),
         (torch.tensor([-1, -2]), torch.tensor([0, 2]), 3),
         (torch.tensor([1, 2]),),
+        ([1, 2], torch.tensor([0, 2]), 3),
+        (torch.tensor([1, 2]), [0, 2], 3),
     ],
 )
 def test_bad_histories_are_refused(arguments):
     with pytest.raises(ArgumentError):
         SameTargetSubsequences(*arguments)
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"offsets": torch.tensor([0, 2])}, {"max_length": 3}, {"min_length": 1}, {"padding": 0},
+    ],
+)  # fmt: skip
+def test_subsequences_come_without_other_arguments(more):
+    with pytest.raises(ArgumentError, match=f"have their own .*got {next(iter(more))} too"):
+        SameTargetSubsequences(Subsequences(*flat(), 3), **more)
+
+
+@pytest.mark.parametrize(
+    ("rows", "words"),
+    [
+        (torch.tensor([-1]), r"rows must lie in 0..11 .got -1..-1"),
+        (torch.tensor([12]), "rows must lie in 0..11"),
+        (torch.tensor([0.0]), "rows must hold integers"),
+        (torch.tensor([True] * 12), "rows must hold integers"),
+        (torch.tensor([[0]]), "one dimension"),
+        ([0], "rows must be a tensor .got list"),
+    ],
+)
+def test_rows_that_are_not_there_are_not_gathered(rows, words):
+    subsequences = Subsequences(*flat(), 3)
+    assert len(subsequences) == 12
+    with pytest.raises(ArgumentError, match=words):
+        subsequences.gather(rows)
+
+
+@pytest.mark.parametrize(
+    ("targets", "rows", "words"),
+    [
+        (torch.tensor([1.0, 5.0]), None, "targets must hold integers"),
+        (torch.tensor([True, False]), None, "targets must hold integers"),
+        ([1, 5], None, "targets must be a tensor"),
+        (torch.tensor([1]), None, r"targets must be \(2,\)"),
+        (torch.tensor([1, 5]), torch.tensor([0]), r"rows must be \(2,\)"),
+        (torch.tensor([1, 5]), torch.tensor([0.0, 1.0]), "rows must hold integers"),
+        (torch.tensor([1, 5]), torch.tensor([0, 99]), "rows must lie in -1"),
+        (torch.tensor([1, 5]), torch.tensor([0, -2]), "rows must lie in -1"),
+        (torch.tensor([1, 5]), [0, 1], "rows must be a tensor"),
+    ],
+)
+def test_bad_targets_and_rows_are_refused(targets, rows, words):
+    view = SameTargetSubsequences(*flat(), 3)
+    items, lengths = view.subsequences.gather(torch.tensor([0, 1]))
+    with pytest.raises(ArgumentError, match=words):
+        view(items, lengths, targets=targets, rows=rows)
+    if len(targets) == 2:
+        with pytest.raises(ArgumentError, match=words):
+            view.draw(targets, rows)
 
 
 def test_semantic_neighbours_come_from_other_users_and_are_the_nearest():
@@ -134,6 +189,11 @@ def test_semantic_neighbours_come_from_other_users_and_are_the_nearest():
     assert torch.equal(seen[1, : items.shape[1]], items[1])
     with pytest.raises(ArgumentError, match="one row a subsequence"):
         SemanticNeighbours(pool, embedding[1:])
+    with pytest.raises(ArgumentError, match="embedding must be a tensor"):
+        SemanticNeighbours(pool, embedding.tolist())
+    for wrong in (rows.double(), rows[:1], rows.tolist()):
+        with pytest.raises(ArgumentError, match="rows must"):
+            view(items, lengths, rows=wrong)
 
 
 def blobs(seed: int = 0):
@@ -173,6 +233,8 @@ def test_prototypes_are_reproducible_kept_in_the_state_and_never_dead():
     other.fit(points, torch.Generator().manual_seed(0))
     assert other.centroids.abs().max() < 100
     more = Prototypes(8, 6)
+    with pytest.raises(ArgumentError, match="must be fitted"):
+        more(points)
     more.fit(points[:3])
     assert torch.isfinite(more.centroids).all()
     with pytest.raises(ArgumentError, match="representations"):
