@@ -20,24 +20,14 @@ import pandas as pd
 from graphcl.errors import DataError, MissingDataError
 from recsys.data.atomic import read_features
 from recsys.data.building import from_ids
+from recsys.data.columns import choose_columns, key_column, title_column, unread_times
 from recsys.data.delimited import check_exists, one_line, parse_fields, read_text
 from recsys.data.genres import genre_labels
 from recsys.data.interactions import Interactions
 
-COLUMN_NAMES: dict[str, tuple[str, ...]] = {
-    "user": ("user", "userid", "uid", "reviewerid", "customerid", "visitorid", "sessionid"),
-    "item": ("item", "itemid", "iid", "movieid", "productid", "asin", "parentasin", "artistid"),
-    "rating": ("rating", "ratings", "score", "stars", "overall"),
-    "time": ("time", "timestamp", "date", "datetime", "unixreviewtime"),
-}
-"""Headers understood as each column, compared in lower case without `_`, `-` and spaces."""
-
 AnyPath = str | os.PathLike[str]
 
 HARMLESS_ROWS, LARGEST_RATIO = 10_000_000, 100
-
-MOST_NAMES, LONGEST_NAME = 20, 60
-"""How much of a header a message shows."""
 
 POSITIONS = ("user", "item", "rating", "time")
 """What the columns of a table without a header are."""
@@ -53,7 +43,7 @@ def read_recbole(
 
     Args:
         path: the `.inter` file; it needs `user_id` and `item_id`, and may have `rating` and
-            `timestamp` (or any other name in `COLUMN_NAMES`).
+            `timestamp` (or any other in `recsys.data.columns`).
         item_path: an `.item` file; its first column with `title` or `name` in the header are
             titles, all its columns together texts, and the others features
             (`recsys.data.atomic.read_features`). By default the file beside `path` with the
@@ -67,15 +57,15 @@ def read_recbole(
     """
     path = Path(path)
     frame, lines, _ = _recbole_frame(path)
-    log = _from_frame(frame, _choose_columns(columns, list(frame.columns), path), path, lines)
+    log = _from_frame(frame, choose_columns(columns, list(frame.columns), path), path, lines)
     users, items = _beside(path, user_path, ".user"), _beside(path, item_path, ".item")
     if users is not None:
         frame, _, types = _recbole_frame(users)
-        key = _key_column(frame, "user")
+        key = key_column(frame, "user")
         log = log.with_features(users=read_features(frame, types, key, log.user_ids, users))
     if items is not None:
         frame, _, types = _recbole_frame(items)
-        key, title = _key_column(frame, "item"), _title_column(frame)
+        key, title = key_column(frame, "item"), title_column(frame)
         skip = () if title is None else (title,)
         read = read_features(frame, types, key, log.item_ids, items, skip)
         log = _add_titles(log.with_features(items=read), frame)
@@ -94,7 +84,7 @@ def read_table(
 ) -> Interactions:
     r"""Read comma-, tab-, semicolon- or `::`-separated text.
 
-    With a header, columns are found by name (`COLUMN_NAMES`: user, userId, user_id, item,
+    With a header, columns are found by name (`recsys.data.columns`: user, userId, user_id, item,
     movieId, rating, timestamp, ...). A table whose first line holds only numbers has no header;
     its columns are user, item, rating, time, in that order. Any other first line without a known
     name of the user and the item is refused: it may be a header or an interaction.
@@ -115,7 +105,7 @@ def read_table(
     """
     path = Path(path)
     frame, lines = _table_frame(path)
-    chosen = _choose_columns(columns, list(frame.columns), path)
+    chosen = choose_columns(columns, list(frame.columns), path)
     log = _from_frame(frame, chosen, path, lines)
     if title_path is None:
         return log
@@ -165,7 +155,7 @@ def from_dataframe(
     """
     named = frame.set_axis([str(column) for column in frame.columns], axis=1)
     place = Path(name)
-    chosen = _choose_columns(columns, list(named.columns), place)
+    chosen = choose_columns(columns, list(named.columns), place)
     return _from_frame(named.reset_index(drop=True), chosen, place, None)
 
 
@@ -293,56 +283,6 @@ def _is_number(text: str) -> bool:
     return True
 
 
-def _listed(names: list[str]) -> str:
-    shown = ", ".join(one_line(name)[:LONGEST_NAME] for name in names[:MOST_NAMES])
-    return shown + (f", ... ({len(names)} in all)" if len(names) > MOST_NAMES else "")
-
-
-def _plain(name: str) -> str:
-    return name.lower().replace("_", "").replace("-", "").replace(" ", "")
-
-
-def _choose_columns(
-    columns: Mapping[str, str] | None, names: list[str], path: Path
-) -> dict[str, str]:
-    return _guess_columns(names, path) if not columns else _check_columns(columns, names, path)
-
-
-def _guess_columns(names: list[str], path: Path) -> dict[str, str]:
-    found: dict[str, str] = {}
-    for kind, spellings in COLUMN_NAMES.items():
-        match = next((name for name in names if _plain(name) in spellings), None)
-        if match is not None:
-            found[kind] = match
-    if "user" not in found and "item" not in found:
-        # Guessing by position would take the first row of a table without header for its names.
-        raise DataError(
-            f"'{path}' has neither a user nor an item column; name the columns "
-            f"user,item[,rating,timestamp] (got the header {_listed(names)})"
-        )
-    for kind in ("user", "item"):
-        if kind not in found:
-            raise DataError(
-                f"'{path}' needs an {kind} column, named for instance {kind}_id "
-                f"(got columns {_listed(names)})".replace("an user", "a user")
-            )
-    return found
-
-
-def _check_columns(columns: Mapping[str, str], names: list[str], path: Path) -> dict[str, str]:
-    for kind, name in columns.items():
-        if kind not in COLUMN_NAMES:
-            raise DataError(f"columns must map {', '.join(COLUMN_NAMES)} to headers (got '{kind}')")
-        if name not in names:
-            raise DataError(f"'{path}' has no column '{name}' (got columns {_listed(names)})")
-    for kind in ("user", "item"):
-        if kind not in columns:
-            raise DataError(f"columns must name the {kind} column (got {dict(columns)})")
-    if columns["user"] == columns["item"]:
-        raise DataError(f"the user and the item need a column each (got '{columns['user']}' twice)")
-    return dict(columns)
-
-
 def _from_frame(
     frame: pd.DataFrame, columns: Mapping[str, str], path: Path, lines: np.ndarray | None
 ) -> Interactions:
@@ -368,17 +308,12 @@ def _from_frame(
         name=str(path),
         row_name=row_name,
     )
-    return log if "time" in columns else replace(log, unread_times=_unread_times(frame, columns))
-
-
-def _unread_times(frame: pd.DataFrame, columns: Mapping[str, str]) -> str | None:
-    names = [str(name) for name in frame.columns if name not in columns.values()]
-    return next((name for name in names if _plain(name) in COLUMN_NAMES["time"]), None)
+    return log if "time" in columns else replace(log, unread_times=unread_times(frame, columns))
 
 
 def _add_titles(log: Interactions, items: pd.DataFrame) -> Interactions:
     """Titles and texts from a table of items: one column, and all but the ids, in words."""
-    key, title = _key_column(items, "item"), _title_column(items)
+    key, title = key_column(items, "item"), title_column(items)
     ids = items[key].str.strip().to_numpy()
     others = [items[name].str.strip() for name in items.columns if name != key]
     if others:
@@ -391,16 +326,6 @@ def _add_genres(log: Interactions, items: pd.DataFrame) -> Interactions:
     """The feature `genres` from a column of that name, as MovieLens writes it."""
     if "genres" not in items.columns:
         return log
-    ids = items[_key_column(items, "item")].str.strip()
+    ids = items[key_column(items, "item")].str.strip()
     genres = genre_labels(log.item_ids, dict(zip(ids, items["genres"], strict=True)))
     return log.with_features(items={**log.item_features, "genres": genres})
-
-
-def _key_column(frame: pd.DataFrame, kind: str) -> str:
-    names = [str(name) for name in frame.columns]
-    return next((name for name in names if _plain(name) in COLUMN_NAMES[kind]), names[0])
-
-
-def _title_column(items: pd.DataFrame) -> str | None:
-    key = _key_column(items, "item")
-    return next((str(n) for n in items.columns if n != key and ("title" in n or "name" in n)), None)

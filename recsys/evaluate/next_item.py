@@ -21,8 +21,8 @@ from recsys.data import (
     load_interactions,
     trained_on_the_future,
 )
+from recsys.data.columns import LONGEST_NAME
 from recsys.data.delimited import one_line
-from recsys.data.readers import LONGEST_NAME
 from recsys.evaluate.examples import example_lists
 from recsys.evaluate.full_ranking import Evaluation, Holdout, SeenPolicy, evaluate_users
 from recsys.evaluate.items import check_items, check_targets, describe, item_snapshot

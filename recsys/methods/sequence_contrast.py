@@ -104,7 +104,7 @@ class ContrastiveSequential(SequentialRecommender):
 
     def whole(self, batch: SequenceBatch) -> Tensor:
         """bool (T,): whether a position's window holds all of the subsequence that ends there."""
-        seen = (batch.real.cumsum(1))[batch.real]
+        seen = batch.real.cumsum(1)[batch.real]
         return seen == self.subsequences.lengths[self.subsequences.row_at[batch.places]]
 
     def last_states(self, items: Tensor, lengths: Tensor) -> Tensor:
