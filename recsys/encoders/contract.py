@@ -59,20 +59,21 @@ class SequenceEncoder(nn.Module):
         """Item embeddings (num_items, d) without padding and tokens, for the tied output."""
         return self.items.weight[: self.num_items]
 
-    def forward(self, items: Tensor, lengths: Tensor) -> Tensor:
+    def forward(self, items: Tensor, lengths: Tensor, vectors: Tensor | None = None) -> Tensor:
         """Hidden states (B, L, d) of `items` (B, L) integers; zero at padding.
 
         Entries at positions >= `lengths` (B,) may hold any valid id: nothing depends on
-        them. A row of length 0 is all zeros.
+        them. A row of length 0 is all zeros. `vectors` are the embeddings (B, L, d) of `items`
+        where the caller has looked them up.
 
         Raises:
             ArgumentError: L exceeds `max_length`, or the shapes disagree.
         """
         raise NotImplementedError(f"{type(self).__name__} does not define forward()")
 
-    def last(self, items: Tensor, lengths: Tensor) -> Tensor:
+    def last(self, items: Tensor, lengths: Tensor, vectors: Tensor | None = None) -> Tensor:
         """The hidden state (B, d) at the last item of each row; zero for an empty row."""
-        hidden: Tensor = self(items, lengths)
+        hidden: Tensor = self(items, lengths, vectors)
         # Not len(items), which torch.export would take for a constant.
         rows = torch.arange(items.shape[0], device=items.device)
         return hidden[rows, (lengths.long() - 1).clamp(min=0)]

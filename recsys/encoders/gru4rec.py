@@ -69,8 +69,10 @@ class GRU4RecEncoder(SequenceEncoder):
             else:
                 nn.init.xavier_uniform_(parameter)
 
-    def forward(self, items: Tensor, lengths: Tensor) -> Tensor:
+    def forward(self, items: Tensor, lengths: Tensor, vectors: Tensor | None = None) -> Tensor:
         """Hidden states (B, L, d) of `items` (B, L) integers; zero at padding.
+
+        `vectors` are the embeddings (B, L, d) of `items` where the caller has looked them up.
 
         Raises:
             ArgumentError: L exceeds `max_length`, or the shapes disagree.
@@ -79,6 +81,6 @@ class GRU4RecEncoder(SequenceEncoder):
         if 0 in items.shape:
             return self.items.weight.new_zeros(*items.shape, self.dimension)
         # What follows a row's end is read after all its states are out: it changes none.
-        states, _ = self.recurrent(self.dropout(self.items(items)))
+        states, _ = self.recurrent(self.dropout(self.items(items) if vectors is None else vectors))
         x: Tensor = self.output(self.dropout(states))
         return x * real.unsqueeze(-1).to(x.dtype)

@@ -115,11 +115,12 @@ class SASRecEncoder(SequenceEncoder):
         with torch.no_grad():
             self.items.weight[self.padding_id].zero_()
 
-    def forward(self, items: Tensor, lengths: Tensor) -> Tensor:
+    def forward(self, items: Tensor, lengths: Tensor, vectors: Tensor | None = None) -> Tensor:
         """Hidden states (B, L, d) of `items` (B, L) integers; zero at padding.
 
         Entries at positions >= `lengths` (B,) may hold any valid id: nothing depends on
-        them. A row of length 0 is all zeros.
+        them. A row of length 0 is all zeros. `vectors` are the embeddings (B, L, d) of `items`
+        where the caller has looked them up.
 
         Raises:
             ArgumentError: L exceeds `max_length`, or the shapes disagree.
@@ -127,12 +128,12 @@ class SASRecEncoder(SequenceEncoder):
         real = self.check(items, lengths)
         if items.numel() == 0:
             return self.items.weight.new_zeros(*items.shape, self.dimension)
-        x = self._blocks(items, real, list(self.blocks))
+        x = self._blocks(self.items(items) if vectors is None else vectors, real, self.blocks)
         if self.norm == "pre":
             x = self.edge_norm(x)
         return x * real.unsqueeze(-1).to(x.dtype)
 
-    def last(self, items: Tensor, lengths: Tensor) -> Tensor:
+    def last(self, items: Tensor, lengths: Tensor, vectors: Tensor | None = None) -> Tensor:
         """The hidden state (B, d) at the last item of each row; zero for an empty row.
 
         The last block is worked out at that place only: of the others it needs keys and values.
@@ -140,19 +141,19 @@ class SASRecEncoder(SequenceEncoder):
         real = self.check(items, lengths)
         if items.numel() == 0:
             return self.items.weight.new_zeros(items.shape[0], self.dimension)
-        x = self._blocks(items, real, list(self.blocks)[:-1])
+        x = self._blocks(self.items(items) if vectors is None else vectors, real, self.blocks[:-1])
         final = cast(Block, self.blocks[-1])
         x = final.last(x, (lengths.long() - 1).clamp(min=0))
         if self.norm == "pre":
             x = self.edge_norm(x)
         return x * (lengths > 0).unsqueeze(-1).to(x.dtype)
 
-    def _blocks(self, items: Tensor, real: Tensor, blocks: list[nn.Module]) -> Tensor:
+    def _blocks(self, vectors: Tensor, real: Tensor, blocks: nn.ModuleList) -> Tensor:
         """Embedded items (B, L, d) after some blocks; anything at padding."""
         # With right padding the causal order already hides what follows a row's end. Seen from
         # both sides it must be hidden; the first place stays, or an empty row would be NaN.
         visible = None if self.causal else (real | (torch.arange(real.shape[1]) == 0).to(real))
-        x = self.items(items) + self.positions[: items.shape[1]]
+        x = vectors + self.positions[: vectors.shape[1]]
         if self.norm == "post":
             x = self.edge_norm(x)
         x = self.dropout(x)
