@@ -20,7 +20,7 @@ def last_by_length(encoder: SequenceEncoder, items: Tensor, lengths: Tensor) -> 
     device.
 
     Args:
-        encoder: any.
+        encoder: any; its `last` is given the items' embeddings, too.
         items: (B, L) integers, padded on the right.
         lengths: (B,) integers, at most L.
 

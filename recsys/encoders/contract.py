@@ -72,13 +72,17 @@ class SequenceEncoder(nn.Module):
         raise NotImplementedError(f"{type(self).__name__} does not define forward()")
 
     def last(self, items: Tensor, lengths: Tensor, vectors: Tensor | None = None) -> Tensor:
-        """The hidden state (B, d) at the last item of each row; zero for an empty row."""
+        """The hidden state (B, d) at the last item of each row; zero for an empty row.
+
+        Raises:
+            ArgumentError: as `forward`.
+        """
         hidden: Tensor = self(items, lengths, vectors)
         # Not len(items), which torch.export would take for a constant.
         rows = torch.arange(items.shape[0], device=items.device)
         return hidden[rows, (lengths.long() - 1).clamp(min=0)]
 
-    def check(self, items: Tensor, lengths: Tensor) -> Tensor:
+    def check(self, items: Tensor, lengths: Tensor, vectors: Tensor | None = None) -> Tensor:
         """bool (B, L): True at items.
 
         Raises:
@@ -88,6 +92,11 @@ class SequenceEncoder(nn.Module):
             raise ArgumentError(
                 "items must be (B, L) and lengths (B,) "
                 f"(got {tuple(items.shape)} and {tuple(lengths.shape)})"
+            )
+        if vectors is not None and vectors.shape != (*items.shape, self.dimension):
+            raise ArgumentError(
+                f"vectors must be {(*items.shape, self.dimension)}, one for each of the items "
+                f"(got {tuple(vectors.shape)})"
             )
         length = items.shape[1]
         if self.max_length is not None and length > self.max_length:

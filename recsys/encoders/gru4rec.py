@@ -77,7 +77,7 @@ class GRU4RecEncoder(SequenceEncoder):
         Raises:
             ArgumentError: L exceeds `max_length`, or the shapes disagree.
         """
-        real = self.check(items, lengths)
+        real = self.check(items, lengths, vectors)
         if 0 in items.shape:
             return self.items.weight.new_zeros(*items.shape, self.dimension)
         # What follows a row's end is read after all its states are out: it changes none.

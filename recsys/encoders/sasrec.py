@@ -125,7 +125,7 @@ class SASRecEncoder(SequenceEncoder):
         Raises:
             ArgumentError: L exceeds `max_length`, or the shapes disagree.
         """
-        real = self.check(items, lengths)
+        real = self.check(items, lengths, vectors)
         if items.numel() == 0:
             return self.items.weight.new_zeros(*items.shape, self.dimension)
         x = self._blocks(self.items(items) if vectors is None else vectors, real, self.blocks)
@@ -138,7 +138,7 @@ class SASRecEncoder(SequenceEncoder):
 
         The last block is worked out at that place only: of the others it needs keys and values.
         """
-        real = self.check(items, lengths)
+        real = self.check(items, lengths, vectors)
         if items.numel() == 0:
             return self.items.weight.new_zeros(items.shape[0], self.dimension)
         x = self._blocks(self.items(items) if vectors is None else vectors, real, self.blocks[:-1])

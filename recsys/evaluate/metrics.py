@@ -24,6 +24,7 @@ from torch import Tensor
 
 from graphcl.errors import ArgumentError
 from graphcl.kernels.topk import Lists, rank_items
+from recsys.views.checks import check_integers
 
 TiePolicy = Literal["mean", "optimistic", "pessimistic"]
 
@@ -70,13 +71,13 @@ def find_places(
 
     Raises:
         NonFiniteError: a score is NaN.
-        ArgumentError: `ties` is not a policy, `rows` do not ascend, or rows and targets differ in
-            number.
+        ArgumentError: `ties` is not a policy, `rows` do not ascend within those of `scores`, or
+            rows and targets are no integers or differ in number.
     """
     if ties not in get_args(TiePolicy):
         raise ArgumentError(f"ties must be one of {', '.join(get_args(TiePolicy))} (got {ties!r})")
-    _check_rows(rows, targets)
     count = len(scores if isinstance(scores, Tensor) else scores[0])
+    _check_rows(rows, targets, count)
     ranks = rank_items(
         scores,
         targets=Lists.from_pairs(rows, targets, count),
@@ -90,7 +91,9 @@ def find_places(
     return Places(rows, before, torch.ones_like(tied))
 
 
-def _check_rows(rows: Tensor, targets: Tensor) -> None:
+def _check_rows(rows: Tensor, targets: Tensor, count: int) -> None:
+    check_integers("rows", rows)
+    check_integers("targets", targets)
     if rows.dim() != 1 or rows.shape != targets.shape:
         raise ArgumentError(
             "rows and targets must be (T,), one row a target "
@@ -101,6 +104,11 @@ def _check_rows(rows: Tensor, targets: Tensor) -> None:
     if bool(falls.any()):
         at = int(falls.int().argmax())
         raise ArgumentError(f"rows must ascend (got {int(rows[at])} before {int(rows[at + 1])})")
+    if len(rows) and not 0 <= int(rows[0]) <= int(rows[-1]) < count:
+        raise ArgumentError(
+            f"rows must lie in 0..{count - 1}, those of scores "
+            f"(got {int(rows[0])}..{int(rows[-1])})"
+        )
 
 
 def _order_among_equals(rows: Tensor, higher: Tensor) -> tuple[Tensor, Tensor]:

@@ -13,7 +13,8 @@ Deviations: the authors' code halves the intent part, so that its weight of 0.1 
 softmax and anchors as in CL4SRec here; prototypes as in ICSRec here, of the states of subsequences
 instead of each user's mean state, and of length one.
 
-Cost of a step: that of CL4SRec; of an epoch: one more encoding of all positions.
+Cost of a step: that of CL4SRec, and where histories are longer than `max_length` one more encoding
+of `anchors` subsequences; of an epoch: as of ICSRec.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ class ICLRec(CL4SRec):
 
     def epoch_start(self, epoch: int, generator: torch.Generator) -> None:
         """Move the prototypes to the states of subsequences, taken without dropout."""
-        self.prototypes.fit(self.all_states(generator), generator)
+        self.fit_prototypes(self.prototypes, generator)
 
     def loss(self, batch: SequenceBatch, generator: torch.Generator) -> dict[str, Tensor]:
         """`total`, the next-item loss under its name, `view_contrast` and `intent`."""
@@ -58,7 +59,8 @@ class ICLRec(CL4SRec):
         items, lengths = self.subsequences.gather(self.subsequences.row_at[batch.places[chosen]])
         views = [self.last_states(*self.view(items, lengths, generator)) for _ in range(2)]
         contrast = paired_info_nce(views[0], views[1], config.temperature)
-        labels, centres = self.prototypes(self.anchor_states(batch, chosen, hidden))
+        with torch.no_grad():
+            labels, centres = self.prototypes(self.anchor_states(batch, chosen, hidden))
         centres = torch.nn.functional.normalize(centres, dim=1)
         intent = paired_info_nce(views[0], centres, config.temperature, labels=labels)
         intent = intent + paired_info_nce(views[1], centres, config.temperature, labels=labels)

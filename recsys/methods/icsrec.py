@@ -9,7 +9,7 @@ For subsequences s1 with next item y, and s2 another one with the same next item
     fine   = InfoNCE(h(s1), c(s1)) + InfoNCE(h(s2), c(s2)),  rows of the same cluster no negatives
     total  = next_item + coarse_weight * coarse + fine_weight * fine                (eq. 15)
 
-by dot products over the temperature, with c(s) the nearest of `intents` prototypes of all
+by dot products over the temperature, with c(s) the nearest of `intents` prototypes of
 subsequences, of length one, found by k-means at the start of every epoch.
 
 `positive: last` draws s2 as the authors' code does: always the last other subsequence of the
@@ -17,12 +17,14 @@ group, because its loop has no break; the default draws one at random, as the pa
 
 Deviations: h(s1) is the state of the packed pass (the encoder is causal, so it is the state of the
 prefix), or of a pass of its own where a history is longer than `max_length` and its window begins
-after s1; prototypes are of the subsequences that a window holds whole; k-means goes on from the
-last epoch's centres over mini-batches, where the authors run it from scratch five times; contrast
-is over `anchors` positions of a batch. A subsequence without a mate stands in for itself.
+after s1; k-means is of 64 subsequences for each prototype, drawn every epoch (the authors' library
+takes 256 at the most), and goes on from the last epoch's centres over mini-batches, where the
+authors run it from scratch five times; contrast is over `anchors` positions of a batch. A
+subsequence without a mate stands in for itself.
 
-Cost of a step: that of SASRec, and one more encoding of `anchors` subsequences; of an epoch: one
-more encoding of all positions, and O(positions * intents * d).
+Cost of a step: that of SASRec, and one more encoding of `anchors` subsequences, or two where
+histories are longer than `max_length`; of an epoch: one encoding of 64 `intents` subsequences, and
+O(intents^2 d).
 """
 
 from __future__ import annotations
@@ -64,7 +66,7 @@ class ICSRec(ContrastiveSequential):
 
     def epoch_start(self, epoch: int, generator: torch.Generator) -> None:
         """Move the prototypes to the states of subsequences, taken without dropout."""
-        self.prototypes.fit(self.all_states(generator), generator)
+        self.fit_prototypes(self.prototypes, generator)
 
     def loss(self, batch: SequenceBatch, generator: torch.Generator) -> dict[str, Tensor]:
         """`total`, the next-item loss under its name, `coarse` and `fine`."""

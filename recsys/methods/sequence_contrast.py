@@ -13,7 +13,10 @@ from recsys.data.batches import SequenceBatch
 from recsys.data.interactions import Interactions
 from recsys.encoders import last_by_length
 from recsys.methods.sequential import SequentialRecommender, TransformerConfig
-from recsys.views import Subsequences
+from recsys.views import Prototypes, Subsequences
+
+TOGETHER = 1024
+"""Subsequences encoded at once for prototypes."""
 
 
 def paired_info_nce(
@@ -113,11 +116,22 @@ class ContrastiveSequential(SequentialRecommender):
         return share.gathered(last_by_length(self.encoder, items[share.rows], lengths[share.rows]))
 
     @torch.no_grad()
-    def all_states(self, generator: torch.Generator) -> Tensor:
-        """The states (R, d), without dropout, of all subsequences that a window holds whole."""
+    def fit_prototypes(self, prototypes: Prototypes, generator: torch.Generator) -> None:
+        """Move prototypes to the states, without dropout, of subsequences drawn from all.
+
+        `prototypes.sample` are drawn for each prototype: of those that a window holds whole the
+        states are cheaper, but where histories are long they are the short ones only, and the
+        others, assigned to prototypes that have never seen their like, would fall on a few.
+        """
         training = self.training
         self.eval()
-        batches = self._batches.epoch(generator)
-        states = torch.cat([self.hidden(batch)[self.whole(batch)] for batch in batches])
+        count = len(self.subsequences)
+        drawn = torch.randperm(count, generator=generator, device=generator.device)
+        rows = drawn[: prototypes.sample * prototypes.count].to(self.subsequences.lengths.device)
+        # Rows of about equal length together.
+        rows = rows[self.subsequences.lengths[rows].argsort()]
+        states = [
+            self.last_states(*self.subsequences.gather(part)) for part in rows.split(TOGETHER)
+        ]
+        prototypes.fit(torch.cat(states), generator)
         self.train(training)
-        return states

@@ -21,7 +21,8 @@ holds training subsequences of other users, at most `pool` of them. A step encod
 k neighbours of each anchor, drawn anew; the authors encode all and drop half of the weights. Full
 softmax and anchors as in CL4SRec here. A subsequence without neighbours is not contrasted.
 
-Cost of a step: that of SASRec, and 2 + `encoded` more encodings of `anchors` subsequences.
+Cost of a step: that of SASRec, and 2 + `encoded` more encodings of `anchors` subsequences, 3 +
+`encoded` where histories are longer than `max_length`.
 Retrieval, once: O(R P D) time for R subsequences and a pool of P, and O(R (D + k)) memory: some
 10 s for the 97 thousand subsequences of MovieLens-100k.
 """

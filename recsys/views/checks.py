@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import operator
+from typing import SupportsIndex, cast
+
 import torch
 from torch import Tensor
 
@@ -65,16 +68,28 @@ def check_rate(name: str, rate: float) -> float:
 
 def check_count(name: str, count: int, least: int = 1) -> int:
     """A whole number of at least `least`."""
-    if isinstance(count, bool) or not isinstance(count, int) or count < least:
+    number = whole(count)
+    if number is None or number < least:
         raise ArgumentError(f"{name} must be a whole number of at least {least} (got {count!r})")
-    return count
-
-
-def check_whole(name: str, number: int) -> int:
-    """A whole number, also a negative one."""
-    if isinstance(number, bool) or not isinstance(number, int):
-        raise ArgumentError(f"{name} must be a whole number (got {number!r})")
     return number
+
+
+def check_whole(name: str, value: int) -> int:
+    """A whole number, also a negative one."""
+    number = whole(value)
+    if number is None:
+        raise ArgumentError(f"{name} must be a whole number (got {value!r})")
+    return number
+
+
+def whole(value: object) -> int | None:
+    """`value` as an int, also one that numpy or torch counted; None if it is no whole number."""
+    if isinstance(value, bool) or (isinstance(value, Tensor) and value.dtype == torch.bool):
+        return None
+    try:
+        return operator.index(cast(SupportsIndex, value))
+    except (TypeError, ValueError):
+        return None
 
 
 def check_histories(items: Tensor, offsets: Tensor) -> None:

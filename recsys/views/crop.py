@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from recsys.views.checks import check_rate, check_sequences
+from recsys.views.checks import check_rate, check_sequences, check_whole
 from recsys.views.places import inside, share, whole_below
 
 
@@ -19,6 +19,7 @@ def crop_items(
 ) -> tuple[Tensor, Tensor]:
     """Functional twin of `CropItems`; the same arguments."""
     check_sequences(items, lengths)
+    padding = check_whole("padding", padding)
     rate = check_rate("rate", rate)
     lengths = lengths.long()
     kept = torch.maximum(share(lengths, 1 - rate), lengths.clamp(max=1))
@@ -45,7 +46,8 @@ class CropItems:
         padding: what is written after the new end.
 
     Raises:
-        ArgumentError: `rate` lies outside [0, 1], or shapes or dtypes are wrong.
+        ArgumentError: `rate` lies outside [0, 1], `padding` is no whole number, or shapes or dtypes
+            are wrong.
 
     Example:
         >>> crop = CropItems(0.4)
@@ -56,7 +58,7 @@ class CropItems:
 
     def __init__(self, rate: float, *, padding: int = 0) -> None:
         self.rate = check_rate("rate", rate)
-        self.padding = padding
+        self.padding = check_whole("padding", padding)
 
     def __call__(
         self, items: Tensor, lengths: Tensor, generator: torch.Generator | None = None

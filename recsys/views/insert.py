@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from graphcl.errors import ArgumentError
-from recsys.views.checks import check_count, check_rate, check_sequences
+from recsys.views.checks import check_count, check_rate, check_sequences, check_whole
 from recsys.views.neighbours import NeighbourTable
 from recsys.views.places import drawn_places, inside
 
@@ -23,6 +23,7 @@ def insert_items(
 ) -> tuple[Tensor, Tensor]:
     """Functional twin of `InsertItems`; the same arguments."""
     check_sequences(items, lengths)
+    padding = check_whole("padding", padding)
     rate = check_rate("rate", rate)
     table = neighbours if isinstance(neighbours, NeighbourTable) else NeighbourTable(neighbours)
     lengths = lengths.long()
@@ -94,7 +95,7 @@ class InsertItems:
         self.max_length = (
             max_length if max_length is None else check_count("max_length", max_length)
         )
-        self.padding = padding
+        self.padding = check_whole("padding", padding)
 
     def __call__(
         self, items: Tensor, lengths: Tensor, generator: torch.Generator | None = None

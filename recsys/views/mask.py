@@ -21,6 +21,7 @@ def mask_items(
 ) -> tuple[Tensor, Tensor]:
     """Functional twin of `MaskItems`; the same arguments."""
     check_sequences(items, lengths)
+    padding = check_whole("padding", padding)
     rate, draw = check_rate("rate", rate), check_draw(draw)
     mask_item = check_whole("mask_item", mask_item)
     width = items.shape[1]
@@ -47,7 +48,8 @@ class MaskItems:
         padding: what is written after the end.
 
     Raises:
-        ArgumentError: `rate`, `mask_item` or `draw` is not allowed, or shapes or dtypes are wrong.
+        ArgumentError: `rate`, `mask_item`, `draw` or `padding` is not allowed, or shapes or dtypes
+            are wrong.
 
     Example:
         >>> mask = MaskItems(0.3, mask_item=99)
@@ -62,7 +64,7 @@ class MaskItems:
         self.rate = check_rate("rate", rate)
         self.mask_item = check_whole("mask_item", mask_item)
         self.draw = check_draw(draw)
-        self.padding = padding
+        self.padding = check_whole("padding", padding)
 
     def __call__(
         self, items: Tensor, lengths: Tensor, generator: torch.Generator | None = None

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from graphcl.errors import ArgumentError
-from recsys.views.checks import check_count, check_sequences
+from recsys.views.checks import check_count, check_sequences, check_whole
 from recsys.views.places import whole_below
 
 SequenceView = Callable[[Tensor, Tensor, "torch.Generator | None"], tuple[Tensor, Tensor]]
@@ -55,7 +55,7 @@ class OneOf:
         if not self.views or (self.short is not None and not self.short):
             raise ArgumentError("a choice of views needs at least one view (got none)")
         self.threshold = check_count("threshold", threshold, least=0)
-        self.padding = padding
+        self.padding = check_whole("padding", padding)
 
     def __call__(
         self, items: Tensor, lengths: Tensor, generator: torch.Generator | None = None

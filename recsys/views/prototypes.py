@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -99,6 +101,10 @@ class Prototypes(nn.Module):
         """Labels (N,) and the centre of each row's prototype (N, d), without gradient."""
         labels = self.assign(representations)
         return labels, self.centroids[labels]
+
+    def _load_from_state_dict(self, *arguments: Any, **more: Any) -> None:
+        self._is_fitted = False
+        super()._load_from_state_dict(*arguments, **more)
 
     def _check(self, representations: Tensor) -> None:
         check_tensor("representations", representations)

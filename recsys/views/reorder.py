@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from recsys.views.checks import check_rate, check_sequences
+from recsys.views.checks import check_rate, check_sequences, check_whole
 from recsys.views.places import inside, share, uniform, whole_below
 
 
@@ -19,6 +19,7 @@ def reorder_items(
 ) -> tuple[Tensor, Tensor]:
     """Functional twin of `ReorderItems`; the same arguments."""
     check_sequences(items, lengths)
+    padding = check_whole("padding", padding)
     rate = check_rate("rate", rate)
     lengths = lengths.long().clone()
     width = items.shape[1]
@@ -48,7 +49,8 @@ class ReorderItems:
         padding: what is written after the end.
 
     Raises:
-        ArgumentError: `rate` lies outside [0, 1], or shapes or dtypes are wrong.
+        ArgumentError: `rate` lies outside [0, 1], `padding` is no whole number, or shapes or dtypes
+            are wrong.
 
     Example:
         >>> items, _ = ReorderItems(0.6)(torch.arange(1, 11)[None], torch.tensor([10]))
@@ -58,7 +60,7 @@ class ReorderItems:
 
     def __init__(self, rate: float, *, padding: int = 0) -> None:
         self.rate = check_rate("rate", rate)
-        self.padding = padding
+        self.padding = check_whole("padding", padding)
 
     def __call__(
         self, items: Tensor, lengths: Tensor, generator: torch.Generator | None = None

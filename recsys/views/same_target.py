@@ -76,7 +76,7 @@ class SameTargetSubsequences:
                 offsets,
                 max_length,
                 min_length=1 if min_length is None else min_length,
-                padding=padding or 0,
+                padding=0 if padding is None else padding,
             )
         targets = self.subsequences.targets
         if len(targets) and int(targets.min()) < 0:

@@ -7,7 +7,13 @@ from torch import Tensor
 from torch.nn import functional
 
 from graphcl.errors import ArgumentError
-from recsys.views.checks import check_count, check_histories, check_integers, check_range
+from recsys.views.checks import (
+    check_count,
+    check_histories,
+    check_integers,
+    check_range,
+    check_whole,
+)
 from recsys.views.places import inside
 
 
@@ -50,8 +56,8 @@ class Subsequences:
         padding: int = 0,
     ) -> None:
         check_histories(items, offsets)
-        check_count("max_length", max_length)
-        check_count("min_length", min_length)
+        max_length = check_count("max_length", max_length)
+        min_length = check_count("min_length", min_length)
         if min_length > max_length:
             raise ArgumentError(
                 f"min_length must not be above max_length={max_length} (got {min_length})"
@@ -60,7 +66,7 @@ class Subsequences:
         self.items = items
         self.offsets = offsets
         self.max_length = max_length
-        self.padding = padding
+        self.padding = check_whole("padding", padding)
         owners = torch.arange(len(offsets) - 1, device=items.device).repeat_interleave(
             offsets.diff(), output_size=len(items)
         )

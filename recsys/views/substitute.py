@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from recsys.views.checks import check_rate, check_sequences
+from recsys.views.checks import check_rate, check_sequences, check_whole
 from recsys.views.neighbours import NeighbourTable, co_occurring_items, nearest_rows
 from recsys.views.places import Draw, check_draw, drawn_places, inside
 
@@ -22,6 +22,7 @@ def substitute_items(
 ) -> tuple[Tensor, Tensor]:
     """Functional twin of `SubstituteItems`; the same arguments."""
     check_sequences(items, lengths)
+    padding = check_whole("padding", padding)
     rate, draw = check_rate("rate", rate), check_draw(draw)
     table = neighbours if isinstance(neighbours, NeighbourTable) else NeighbourTable(neighbours)
     width = items.shape[1]
@@ -51,7 +52,8 @@ class SubstituteItems:
         padding: what is written after the end.
 
     Raises:
-        ArgumentError: `rate`, `draw` or `neighbours` is not allowed, or shapes or dtypes are wrong.
+        ArgumentError: `rate`, `draw`, `neighbours` or `padding` is not allowed, or shapes or dtypes
+            are wrong.
 
     Example:
         >>> substitute = SubstituteItems.from_embedding(0.5, torch.randn(100, 8), count=10)
@@ -71,7 +73,7 @@ class SubstituteItems:
             neighbours if isinstance(neighbours, NeighbourTable) else NeighbourTable(neighbours)
         )
         self.draw = check_draw(draw)
-        self.padding = padding
+        self.padding = check_whole("padding", padding)
 
     @classmethod
     def from_embedding(

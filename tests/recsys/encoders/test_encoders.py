@@ -123,6 +123,18 @@ def test_rows_encoded_by_length_are_checked_as_one_rectangle(kind: str) -> None:
             last_by_length(model, items.repeat(1, 2), lengths)
 
 
+@every
+def test_vectors_looked_up_before_are_as_good_as_the_items(kind: str) -> None:
+    model = build(kind)
+    items, lengths = sequences()
+    vectors = model.items(items)
+    for states in (model, model.last):
+        assert torch.equal(states(items, lengths, vectors), states(items, lengths))
+        for wrong in (vectors[:1], vectors[:, :-1], vectors[0], vectors[..., :-1]):
+            with pytest.raises(ArgumentError, match=r"vectors must be \(5, 12, 16\)"):
+                states(items, lengths, wrong)
+
+
 def test_both_sides_see_the_future_but_no_padding() -> None:
     torch.manual_seed(0)
     model = SASRecEncoder(ITEMS, 16, max_length=12, causal=False, dropout=0.0).double().eval()

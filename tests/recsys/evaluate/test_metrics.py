@@ -151,9 +151,16 @@ def test_refusals() -> None:
         ([1, 0], r"rows must ascend \(got 1 before 0\)"),
         ([0, 0, 1], "one row a target"),
         ([[0, 1]], "one row a target"),
+        ([-1, 0], r"rows must lie in 0..1, those of scores \(got -1..0\)"),
+        ([0, 2], r"rows must lie in 0..1"),
+        ([0.0, 1.0], r"rows must hold integers"),
     ):
         with pytest.raises(ArgumentError, match=words):
             find_places(two, torch.tensor(rows), torch.tensor([2, 1]))
+    with pytest.raises(ArgumentError, match="rows must be a tensor"):
+        find_places(two, [0, 1], torch.tensor([2, 1]))  # type: ignore[arg-type]
+    with pytest.raises(ArgumentError, match="targets must be a tensor"):
+        find_places(two, torch.tensor([0, 1]), [2, 1])  # type: ignore[arg-type]
     for cutoffs in ((), (0, 5), (5.0,), ("5",), "5", 5, (True,), None):
         with pytest.raises(ArgumentError, match="cutoffs must be positive"):
             metrics_per_user(places, 1, cutoffs)

@@ -103,12 +103,8 @@ def test_anchors_have_the_states_of_their_subsequences(
         torch.testing.assert_close(states, prefixes, rtol=1e-9, atol=1e-9)
         same = (hidden[chosen] - prefixes).abs().amax(1) < 1e-9
         assert torch.equal(same, model.whole(batch)[chosen])
-        found.append(prefixes[same])
-    assert sum(map(len, found)) < len(model.subsequences) or longest == 20
-    # In an order of its own.
-    expected, given = torch.cat(found).sum(0), model.all_states(generator)
-    assert len(given) == sum(map(len, found))
-    torch.testing.assert_close(given.sum(0), expected)
+        found.append(same)
+    assert torch.cat(found).all() == (longest == 20)
 
 
 def test_gradients_reach_both_kinds_of_anchors(log: Interactions) -> None:
@@ -148,6 +144,100 @@ def test_coserec_takes_one_neighbour_at_least() -> None:
     assert configure(CoSeRec.Config, {"neighbours": 1}).neighbours == 1
     with pytest.raises(ConfigError, match=r"'neighbours' is not valid \(got 0\).* equal to 1"):
         configure(CoSeRec.Config, {"neighbours": 0})
+
+
+def exact(method: type, log: Interactions, **settings: object):
+    """A method in float64 without dropout, one of its batches, and what it draws for it.
+
+    Histories have later windows, in which most anchors are longer than what the window holds.
+    """
+    model, generator = made(method, log, max_length=3, dropout=0.0, temperature=0.7, **settings)
+    model.double()
+    if hasattr(model, "prototypes"):
+        model.epoch_start(1, generator)
+    batch = max(model.batches(generator), key=lambda batch: int((~model.whole(batch)).sum()))
+    found = model.loss(batch, torch.Generator().manual_seed(1))
+    again = torch.Generator().manual_seed(1)
+    chosen = model.anchors(batch, again)
+    assert not model.whole(batch)[chosen].all()
+    targets = batch.targets[chosen]
+    rows = model.subsequences.row_at[batch.places[chosen]]
+    return model, found, again, rows, targets
+
+
+def test_duorec_contrasts_the_sequence_with_another_of_its_target(log: Interactions) -> None:
+    model, found, again, rows, targets = exact(DuoRec, log, contrast_weight=0.3)
+    items, lengths = model.subsequences.gather(rows)
+    mates = model.same_target(items, lengths, again, targets=targets, rows=rows)
+    assert not torch.equal(mates[0], items)
+    own, other = model.encoder.last(items, lengths), model.encoder.last(*mates)
+    assert set(found) == {"total", "cross_entropy", "contrast"}
+    expected = by_definition(own, other, 0.7, targets.tolist())
+    assert found["contrast"].item() == pytest.approx(expected, abs=1e-9)
+    torch.testing.assert_close(found["total"], found["cross_entropy"] + 0.3 * found["contrast"])
+
+
+def to_centres(model, states: torch.Tensor, labels: torch.Tensor) -> float:
+    centres = torch.nn.functional.normalize(model.prototypes.centroids[labels], dim=1)
+    return by_definition(states, centres, 0.7, labels.tolist())
+
+
+def nearest(model, states: torch.Tensor) -> torch.Tensor:
+    return torch.cdist(states, model.prototypes.centroids).argmin(1)
+
+
+def test_icsrec_by_its_formula(log: Interactions) -> None:
+    weights = {"contrast_weight": 0.3, "fine_weight": 0.2}
+    model, found, again, rows, targets = exact(ICSRec, log, intents=5, **weights)
+    items, lengths = model.subsequences.gather(rows)
+    mates = model.same_target(items, lengths, again, targets=targets, rows=rows)
+    own, other = model.encoder.last(items, lengths), model.encoder.last(*mates)
+    coarse = by_definition(own, other, 0.7, targets.tolist())
+    fine = sum(to_centres(model, states, nearest(model, states)) for states in (own, other))
+    assert found["coarse"].item() == pytest.approx(coarse, abs=1e-9)
+    assert found["fine"].item() == pytest.approx(fine, abs=1e-9)
+    total = found["cross_entropy"] + 0.3 * found["coarse"] + 0.2 * found["fine"]
+    torch.testing.assert_close(found["total"], total)
+
+
+def test_iclrec_by_its_formula(log: Interactions) -> None:
+    weights = {"contrast_weight": 0.3, "fine_weight": 0.2}
+    model, found, again, rows, _ = exact(ICLRec, log, intents=5, **weights)
+    items, lengths = model.subsequences.gather(rows)
+    views = [model.encoder.last(*model.view(items, lengths, again)) for _ in range(2)]
+    contrast = by_definition(*views, 0.7, None)
+    labels = nearest(model, model.encoder.last(items, lengths))
+    intent = sum(to_centres(model, view, labels) for view in views)
+    assert found["view_contrast"].item() == pytest.approx(contrast, abs=1e-9)
+    assert found["intent"].item() == pytest.approx(intent, abs=1e-9)
+    total = found["cross_entropy"] + 0.3 * found["view_contrast"] + 0.2 * found["intent"]
+    torch.testing.assert_close(found["total"], total)
+
+
+@pytest.mark.parametrize("method", [ICLRec, ICSRec])
+def test_prototypes_are_of_subsequences_of_any_length(
+    method, log: Interactions, monkeypatch
+) -> None:
+    model, generator = made(method, log, max_length=3, intents=2, dropout=0.5)
+    model.double()
+    every = torch.arange(len(model.subsequences))
+    with torch.no_grad():
+        model.eval()
+        expected = model.encoder.last(*model.subsequences.gather(every))
+        model.train()
+    given: list[torch.Tensor] = []
+    monkeypatch.setattr(model.prototypes, "fit", lambda states, _: given.append(states))
+    model.prototypes.sample = len(every)
+    model.epoch_start(1, generator)
+    # All of them, each once, in an order of their own.
+    same = (given[0][:, None] - expected).abs().amax(2) < 1e-9
+    assert len(given[0]) == len(every)
+    torch.testing.assert_close(same.sum(0), (expected[:, None] - expected == 0).all(2).sum(0))
+    model.prototypes.sample = 4
+    model.epoch_start(2, generator)
+    assert given[1].shape == (8, 8)
+    assert (given[1][:, None] - expected).abs().amax(2).amin(1).max() < 1e-9
+    assert model.training
 
 
 @pytest.mark.parametrize("method", [ICLRec, ICSRec])

@@ -150,8 +150,11 @@ def test_drawn_neighbours_are_different_ones_of_the_list(split) -> None:
     assert model.drawn_neighbours(torch.tensor([0]), generator).tolist() == [[4, -1, -1]]
 
 
-def test_loss_by_its_formula(split) -> None:
-    settings = {"dropout": 0.0, "contrast_weight": 0.3, "intra_weight": 0.7}
+@pytest.mark.parametrize("longest", [9, 3])
+def test_loss_by_its_formula(split, longest: int) -> None:
+    """In later windows of long histories, too, where a window holds the end of an anchor only."""
+    weights = {"contrast_weight": 0.3, "intra_weight": 0.7}
+    settings = {"dropout": 0.0, "max_length": longest, **weights}
     model, generator = made(split.train, neighbours=3, encoded=3, anchors=2000, **settings)
     model.double()
     model.meaning = model.meaning.double()
@@ -173,8 +176,7 @@ def test_loss_by_its_formula(split) -> None:
         positive.append(
             mixed_by_definition(model.synthesis, anchor, vectors, states[near].tolist())
         )
-    hidden = model.hidden(batch)[chosen]
-    cross = paired_info_nce(hidden, torch.tensor(positive, dtype=torch.float64), 1.0)
+    cross = paired_info_nce(states[rows], torch.tensor(positive, dtype=torch.float64), 1.0)
     torch.testing.assert_close(found["cross"], cross, rtol=1e-9, atol=1e-9)
     total = found["cross_entropy"] + 0.3 * found["cross"] + 0.7 * found["intra"]
     torch.testing.assert_close(found["total"], total)

@@ -12,6 +12,7 @@ from recsys.views import (
     NeighbourTable,
     OneOf,
     ReorderItems,
+    Subsequences,
     SubstituteItems,
     co_occurring_items,
     mask_items,
@@ -223,6 +224,34 @@ def test_the_mask_token_is_a_whole_number(token):
         MaskItems(0.5, token)
     with pytest.raises(ArgumentError, match="mask_item must be a whole number"):
         mask_items(torch.zeros(1, 2).long(), torch.tensor([2]), 0.5, mask_item=token)
+
+
+@pytest.mark.parametrize("token", [np.int64(9), torch.tensor(9), np.uint8(9)])
+def test_the_mask_token_may_be_counted_by_numpy_or_torch(token):
+    items, _ = MaskItems(1.0, token)(torch.zeros(1, 2).long(), torch.tensor([2]))
+    assert items.tolist() == [[9, 9]]
+
+
+TABLE = torch.tensor([[1], [0]])
+
+
+@pytest.mark.parametrize(
+    "view",
+    [
+        lambda padding: CropItems(0.5, padding=padding),
+        lambda padding: MaskItems(0.5, 9, padding=padding),
+        lambda padding: ReorderItems(0.5, padding=padding),
+        lambda padding: SubstituteItems(0.5, TABLE, padding=padding),
+        lambda padding: InsertItems(0.5, TABLE, padding=padding),
+        lambda padding: OneOf([CropItems(0.5)], padding=padding),
+        lambda padding: Subsequences(TABLE[0], torch.tensor([0, 1]), 3, padding=padding),
+        lambda padding: mask_items(TABLE, TABLE[:, 0], 0.5, mask_item=9, padding=padding),
+    ],
+)
+@pytest.mark.parametrize("padding", [0.5, None, False])
+def test_what_is_written_after_the_end_is_a_whole_number(view, padding):
+    with pytest.raises(ArgumentError, match="padding must be a whole number"):
+        view(padding)
 
 
 @pytest.mark.parametrize(

@@ -229,6 +229,10 @@ def test_prototypes_are_reproducible_kept_in_the_state_and_never_dead():
     other = Prototypes(8, 6)
     other.load_state_dict(states[0])
     assert torch.equal(other.assign(points), prototypes.assign(points))
+    other.load_state_dict(Prototypes(8, 6).state_dict())
+    with pytest.raises(ArgumentError, match="must be fitted"):
+        other(points)
+    other.load_state_dict(states[0])
     other.centroids[0] = 1e6
     other.fit(points, torch.Generator().manual_seed(0))
     assert other.centroids.abs().max() < 100
