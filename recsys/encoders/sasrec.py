@@ -128,7 +128,7 @@ class SASRecEncoder(SequenceEncoder):
         real = self.check(items, lengths, vectors)
         if items.numel() == 0:
             return self.items.weight.new_zeros(*items.shape, self.dimension)
-        x = self._blocks(self.items(items) if vectors is None else vectors, real, self.blocks)
+        x = self._blocks(items, vectors, real, self.blocks)
         if self.norm == "pre":
             x = self.edge_norm(x)
         return x * real.unsqueeze(-1).to(x.dtype)
@@ -141,19 +141,22 @@ class SASRecEncoder(SequenceEncoder):
         real = self.check(items, lengths, vectors)
         if items.numel() == 0:
             return self.items.weight.new_zeros(items.shape[0], self.dimension)
-        x = self._blocks(self.items(items) if vectors is None else vectors, real, self.blocks[:-1])
+        x = self._blocks(items, vectors, real, self.blocks[:-1])
         final = cast(Block, self.blocks[-1])
         x = final.last(x, (lengths.long() - 1).clamp(min=0))
         if self.norm == "pre":
             x = self.edge_norm(x)
         return x * (lengths > 0).unsqueeze(-1).to(x.dtype)
 
-    def _blocks(self, vectors: Tensor, real: Tensor, blocks: nn.ModuleList) -> Tensor:
+    def _blocks(
+        self, items: Tensor, vectors: Tensor | None, real: Tensor, blocks: nn.ModuleList
+    ) -> Tensor:
         """Embedded items (B, L, d) after some blocks; anything at padding."""
         # With right padding the causal order already hides what follows a row's end. Seen from
         # both sides it must be hidden; the first place stays, or an empty row would be NaN.
         visible = None if self.causal else (real | (torch.arange(real.shape[1]) == 0).to(real))
-        x = vectors + self.positions[: vectors.shape[1]]
+        x = self.items(items) if vectors is None else vectors
+        x = x + self.positions[: items.shape[1]]
         if self.norm == "post":
             x = self.edge_norm(x)
         x = self.dropout(x)

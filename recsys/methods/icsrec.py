@@ -17,10 +17,9 @@ group, because its loop has no break; the default draws one at random, as the pa
 
 Deviations: h(s1) is the state of the packed pass (the encoder is causal, so it is the state of the
 prefix), or of a pass of its own where a history is longer than `max_length` and its window begins
-after s1; k-means is of 64 subsequences for each prototype, drawn every epoch (the authors' library
-takes 256 at the most), and goes on from the last epoch's centres over mini-batches, where the
-authors run it from scratch five times; contrast is over `anchors` positions of a batch. A
-subsequence without a mate stands in for itself.
+after s1; k-means is of 64 subsequences for each prototype, drawn every epoch, and goes on from the
+last epoch's centres over mini-batches, where the authors run it from scratch five times; contrast
+is over `anchors` positions of a batch. A subsequence without a mate stands in for itself.
 
 Cost of a step: that of SASRec, and one more encoding of `anchors` subsequences, or two where
 histories are longer than `max_length`; of an epoch: one encoding of 64 `intents` subsequences, and

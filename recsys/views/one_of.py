@@ -34,7 +34,8 @@ class OneOf:
         padding: what widens a narrower view's result.
 
     Raises:
-        ArgumentError: there is no view, or shapes or dtypes are wrong.
+        ArgumentError: there is no view, `threshold` or `padding` is no whole number, or shapes or
+            dtypes are wrong.
 
     Example:
         >>> from recsys.views import CropItems, ReorderItems
