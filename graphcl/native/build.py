@@ -39,8 +39,12 @@ PORTABLE: dict[str, Recipe] = {
 X86: dict[str, Recipe] = {
     "avx2": (("contrast.cpp", *EVERYWHERE), ("-DVECTOR_BYTES=32", "-mavx2", "-mfma")),
     "avx512": (("contrast.cpp", *EVERYWHERE), ("-DVECTOR_BYTES=64", *AVX512)),
+    "avx512_bf16": (
+        ("contrast_bfloat16.cpp", *EVERYWHERE),
+        ("-DVECTOR_BYTES=64", *AVX512, "-mavx512bf16"),
+    ),
     "amx": (
-        ("contrast_amx.cpp", *EVERYWHERE),
+        ("contrast_bfloat16.cpp", *EVERYWHERE),
         ("-DVECTOR_BYTES=64", *AVX512, "-mavx512bf16", "-mamx-tile", "-mamx-bf16"),
     ),
 }

@@ -5,21 +5,17 @@ from __future__ import annotations
 import ctypes
 import functools
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from graphcl.native.build import BUILT, STAMP, file_digest, library_path, sources_digest
 
 # Best first, with the bits of `processor_features` that each needs.
-_LIBRARIES = (("amx", 4), ("avx512", 2), ("avx2", 1), ("portable", 0))
-_CONTRAST_FUNCTIONS = {
-    "contrast_forward_float": 3,
-    "contrast_forward_double": 3,
-    "contrast_forward_bfloat16": 3,
-    "contrast_forward_bfloat16x3": 3,
-    "contrast_backward_float": 2,
-    "contrast_backward_double": 2,
-    "contrast_backward_bfloat16": 2,
-    "contrast_backward_bfloat16x3": 2,
+_LIBRARIES = (("amx", 4), ("avx512_bf16", 8), ("avx512", 2), ("avx2", 1), ("portable", 0))
+# Three products of bfloat16 are faster than one of float32 on AMX alone.
+_ROUNDED = {
+    "amx": {"high": "bfloat16x3", "medium": "bfloat16"},
+    "avx512_bf16": {"medium": "bfloat16"},
 }
 # Each takes one structure (graphcl/kernels/compiled.py) and returns a status.
 _OTHER_FUNCTIONS = (
@@ -48,9 +44,9 @@ class NativeLibrary:
     functions: ctypes.CDLL
 
     @property
-    def bfloat16(self) -> bool:
-        """Whether products of bfloat16 roundings are available (AMX)."""
-        return self.name == "amx"
+    def rounded(self) -> Mapping[str, str]:
+        """The precisions below "highest" that gain here, with the type in the functions' names."""
+        return _ROUNDED.get(self.name, {})
 
 
 @functools.cache
@@ -120,12 +116,11 @@ def _features() -> int:
 def load_library(name: str) -> NativeLibrary:
     """The library built for one instruction set; the processor must know it."""
     functions = ctypes.CDLL(str(library_path(name)))
-    for function, arguments in _CONTRAST_FUNCTIONS.items():
-        if name != "amx" and "bfloat16" in function:
-            continue
-        pointer = getattr(functions, function)
-        pointer.argtypes = [ctypes.c_void_p] * arguments
-        pointer.restype = ctypes.c_int
+    for direction, arguments in (("forward", 3), ("backward", 2)):
+        for type_ in ("float", "double", *_ROUNDED.get(name, {}).values()):
+            pointer = getattr(functions, f"contrast_{direction}_{type_}")
+            pointer.argtypes = [ctypes.c_void_p] * arguments
+            pointer.restype = ctypes.c_int
     for function in _OTHER_FUNCTIONS:
         getattr(functions, function).argtypes = [ctypes.c_void_p]
         getattr(functions, function).restype = ctypes.c_int

@@ -4,10 +4,12 @@ The same sums, the same order of work and the same memory bound as `tiles`, but 
 block of products is turned into exponentials, sums and gradients while it is in the
 cache. See `graphcl/native/sources`.
 
-Precision: float64 and float32 are computed as such by default. A processor with AMX
-(4th generation Xeon and later) computes float32 products from bfloat16 parts where
-`torch.set_float32_matmul_precision` allows it: with "high" from three products of two
-parts each, with "medium", or for bfloat16 embeddings, from one. Sums are float32, and
+Precision: float64 and float32 are computed as such by default. A processor that multiplies
+bfloat16 computes float32 products from bfloat16 parts where
+`torch.set_float32_matmul_precision` allows it: with "medium", or for bfloat16 embeddings,
+from one product (AMX, that is 4th generation Xeon and later, or AVX-512 with BF16, such as
+AMD from Zen 4 on), with "high" from three products of two parts each (AMX alone: elsewhere
+they take longer than float32). Sums are float32, and
 logits that could leave [-40, 40] are never rounded. Relative error of the gradient of
 GRACE's objective at temperature 0.5: 2e-7 by default, 1e-6 with "high", 1e-4 with
 "medium".
@@ -35,7 +37,6 @@ from graphcl.native import NativeLibrary, missing_reason, native_library
 
 # The last words of the names of the compiled functions.
 _NAMES = {torch.float32: "float", torch.float64: "double"}
-_BY_PRECISION = {"highest": "float", "high": "bfloat16x3", "medium": "bfloat16"}
 
 
 class _Exclusion(ctypes.Structure):
@@ -124,7 +125,8 @@ class _NativePasses:
         self._column_excluded = self._row_excluded
         if not self._same_excluded:
             self._column_excluded = _PackedExclusion(mirrored, rows)
-        self._precision = problem.precision if library.bfloat16 else "highest"
+        self._rounded_type = library.rounded.get(problem.precision)
+        """In the functions' names, if the precision and the processor allow rounding."""
         self._bounded = False
         """Whether exponentials need no shift."""
         self._rounded = False
@@ -194,7 +196,7 @@ class _Call:
         )
         self._suffix = _NAMES[self._query.dtype]
         if self._suffix == "float" and self._rounded:
-            self._suffix = _BY_PRECISION[passes._precision]
+            self._suffix = passes._rounded_type or self._suffix
         self._functions = passes._functions
 
     def run(self, direction: str, *addresses: int | None) -> None:

@@ -53,13 +53,12 @@ int contrast_forward_double(const Contrast*, double* rows, double* columns);
 int contrast_backward_float(const Contrast*, const ContrastGradient*);
 int contrast_backward_double(const Contrast*, const ContrastGradient*);
 
-
 // The same for float arrays whose products are computed from bfloat16 roundings and
-// summed in float; bounded passes only. In the library for AMX alone.
+// summed in float; bounded passes only. In the libraries for AMX and AVX-512 BF16.
 int contrast_forward_bfloat16(const Contrast*, float* rows, float* columns);
 int contrast_backward_bfloat16(const Contrast*, const ContrastGradient*);
 
-// Likewise, with every float split into two bfloat16 parts.
+// Likewise, with every float split into two bfloat16 parts. In the library for AMX alone.
 int contrast_forward_bfloat16x3(const Contrast*, float* rows, float* columns);
 int contrast_backward_bfloat16x3(const Contrast*, const ContrastGradient*);
 

@@ -19,6 +19,11 @@ pytestmark = pytest.mark.skipif(
     missing_reason() is not None, reason=f"no compiled kernels: {missing_reason()}"
 )
 every_library = pytest.mark.parametrize("library", usable_libraries(), indirect=True)
+every_rounding = pytest.mark.parametrize(
+    ("library", "precision"),
+    [(name, word) for name in usable_libraries() for word in load_library(name).rounded],
+    indirect=True,
+)
 
 
 @pytest.fixture
@@ -74,7 +79,7 @@ def assert_close(got: list[Tensor], wanted: list[Tensor], bound: float) -> None:
         )
 
 
-# Below and above a block (192, and 384 with AMX), below and above a panel of columns.
+# Below and above a block (192, and 384 of bfloat16), below and above a panel of columns.
 SHAPES = [(1, 1, 1), (5, 7, 3), (193, 400, 33), (385, 191, 16), (400, 770, 65)]
 
 
@@ -237,11 +242,11 @@ def test_threads_do_not_change_the_result(library: NativeLibrary) -> None:
         assert_close(result, results[0] if len(result) == len(results[0]) else results[1], 1e-12)
 
 
-@pytest.mark.skipif("amx" not in usable_libraries(), reason="this processor has no AMX")
+@every_rounding
 @pytest.mark.parametrize(("rows", "columns", "dimension"), [*SHAPES, (900, 900, 128)])
 @pytest.mark.parametrize("itself", [False, True])
 def test_reduced_precision_keeps_its_bound(
-    precision: str, rows: int, columns: int, dimension: int, itself: bool
+    library: NativeLibrary, precision: str, rows: int, columns: int, dimension: int, itself: bool
 ) -> None:
     query = torch.nn.functional.normalize(random(rows, dimension), dim=1)
     key = (
@@ -264,8 +269,8 @@ def test_reduced_precision_keeps_its_bound(
         assert columns < 100 or not torch.equal(got[0], exact[0]), "bfloat16 was not used"
 
 
-@pytest.mark.skipif("amx" not in usable_libraries(), reason="this processor has no AMX")
-def test_reduced_precision_gradient_of_a_loss(precision: str) -> None:
+@every_rounding
+def test_reduced_precision_gradient_of_a_loss(library: NativeLibrary, precision: str) -> None:
     gradients = []
     for dtype, backend in ((torch.float64, "dense"), (torch.float32, "native")):
         z1 = random(1500, 128).to(dtype).requires_grad_()
@@ -336,7 +341,7 @@ def test_compiled_sums_without_columns(library: NativeLibrary) -> None:
         *(900, 900, 0, None, None, 1.0, ones.data_ptr(), ones.data_ptr()),
         *(native._Exclusion(), native._Exclusion(), False, False, True, True, 1),
     )
-    names = ("float", "bfloat16", "bfloat16x3") if library.bfloat16 else ("float",)
+    names = ("float", *library.rounded.values())
     for name in names:
         function = getattr(library.functions, f"contrast_forward_{name}")
         assert function(ctypes.addressof(call), rows.data_ptr(), None) == 0

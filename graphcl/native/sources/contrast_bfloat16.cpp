@@ -1,7 +1,7 @@
-// Bounded passes with bfloat16 products on AMX, accumulated in float.
+// Bounded passes with bfloat16 products, accumulated in float.
 //
 // The sums of e^s and all weights stay in float; only what enters a product is
-// rounded. While the tile unit works on one 32 x 32 block of products, the vector
+// rounded. While AMX's tile unit works on one 32 x 32 block of products, the vector
 // unit turns the previous one into exponentials.
 //
 // With two parts a float is split into its rounding and the rounding of the rest,
@@ -9,7 +9,11 @@
 // an error of 2^-16 in place of 2^-9. To the loops over tiles that is one product
 // whose inner dimension is three times as long.
 #include "contrast.cpp"
+#ifdef __AMX_BF16__
 #include "tiles_amx.h"
+#else
+#include "tiles_avx512.h"
+#endif
 
 namespace {
 
@@ -36,7 +40,9 @@ template <int Parts> inline __m512 quick_exponential(__m512 s, __m512 factor) {
 template <int Parts> constexpr int terms = Parts == 1 ? 1 : 3;
 constexpr int left_part[] = {0, 0, 1}, right_part[] = {0, 1, 0};
 
-template <int Parts> class AmxPass {
+constexpr auto nothing = [](int64_t) {};
+
+template <int Parts> class RoundedPass {
     // What a block needs, twice as much with two parts, stays in the second-level cache.
     static constexpr int64_t side = Parts == 1 ? 384 : 256;
     using Floats = Arithmetic<float, 16, side>;
@@ -45,7 +51,7 @@ template <int Parts> class AmxPass {
     static constexpr int64_t stride = Floats::stride, panels = side / 16, pairs = side / 32;
 
   public:
-    explicit AmxPass(const Contrast& c)
+    explicit RoundedPass(const Contrast& c)
         : c_(c), floats_(c), d_(padded(c.dimension)), row_blocks_((c.rows + side - 1) / side),
           stripes_((c.columns + side - 1) / side), threads_(threads_for(c, stripes_)),
           factor_(_mm512_set1_ps(float(c.scale * 1.4426950408889634074))),
@@ -57,11 +63,11 @@ template <int Parts> class AmxPass {
 
     int forward(float* rows, float* columns) {
         return gather<float>(c_, threads_, rows, columns, [&](int thread, Sums& of_rows, Sums& of_columns) {
-            use_tiles();
+            begin_products();
             Scratch scratch(d_, false);
             for (int64_t stripe : stripes_of(thread, threads_, stripes_))
                 forward_stripe(stripe, scratch, of_rows, of_columns);
-            _tile_release();
+            end_products();
         });
     }
 
@@ -74,11 +80,11 @@ template <int Parts> class AmxPass {
             for (int64_t item = 0; item < Parts * items; item += 32 * d_)
                 transpose_rows(query_.get() + item, d_, transposed.get() + item);
         return scatter<float>(c_, threads_, g, [&](int thread, const Target& target) {
-            use_tiles();
+            begin_products();
             Scratch scratch(d_, true);
             for (int64_t stripe : stripes_of(thread, threads_, stripes_))
                 backward_stripe(stripe, scratch, g, row_share.get(), transposed.get(), target);
-            _tile_release();
+            end_products();
         });
     }
 
@@ -118,8 +124,13 @@ template <int Parts> class AmxPass {
         }
     }
 
+    // The term of a step, and the step within the term.
+    static std::pair<int64_t, int64_t> place(int64_t step, int64_t chunks) {
+        return Parts == 1 ? std::pair(int64_t(0), step) : std::pair(step / chunks, step % chunks);
+    }
+
     // Visits the 32 x 32 blocks of products; `use(i, j, products, from, to)` gets rows
-    // [from, to) of the block computed before while the tile unit works on the next.
+    // [from, to) of the block computed before during the steps of the next.
     template <class Use> void each_block(const Block& b, Scratch& scratch, Use use) const {
         const int64_t chunks = d_ / 32, all = terms<Parts> * chunks;
         float* buffers[2] = {scratch.products.get(), scratch.products.get() + 32 * 32};
@@ -127,18 +138,19 @@ template <int Parts> class AmxPass {
         int current = 0;
         for (int64_t j = 0; j < b.width; j += 32) {
             for (int64_t i = 0; i < b.height; i += 32) {
-                zero_sums();
-                for (int64_t step = 0, done = 0; step < all; ++step) {
-                    const int64_t term = step / chunks, chunk = step % chunks;
+                auto factors = [&](int64_t step) -> Factors {
+                    const auto [term, chunk] = place(step, chunks);
                     const bfloat16* upper = query_part(left_part[term]) + (b.row + i) * d_ + chunk * 32;
                     const bfloat16* left = scratch.key_transposed.get() + right_part[term] * side * d_ +
                                            j * d_ + chunk * tile_items;
-                    add_products(upper, upper + 16 * d_, d_ * 2, left, left + 16 * d_);
+                    return {upper, upper + 16 * d_, d_, left, left + 16 * d_};
+                };
+                int64_t done = 0;
+                sum_products(buffers[current], 32, false, all, factors, [&](int64_t step) {
                     int64_t until = (step + 1) * 16 / all * 2;
                     if (before_i >= 0 && until > done) use(before_i, before_j, buffers[current ^ 1], done, until);
                     done = until;
-                }
-                store_sums(buffers[current], 32);
+                });
                 before_i = i;
                 before_j = j;
                 current ^= 1;
@@ -299,15 +311,15 @@ template <int Parts> class AmxPass {
         const int64_t steps = (b.width + 31) / 32;
         for (int64_t i = 0; i < b.height; i += 32)
             for (int64_t f = 0; f < d_; f += 32) {
-                if (direct) load_sums(to + i * d_ + f, d_);
-                else zero_sums();
-                for (int term = 0; term < terms<Parts>; ++term) {
-                    const bfloat16* upper = scratch.gradient.get() + left_part[term] * side * side + i / 16 * pairs * tile_items;
-                    const bfloat16* left = scratch.key_paired.get() + right_part[term] * side * d_ + f / 16 * tile_items;
-                    for (int64_t step = 0; step < steps; ++step, upper += tile_items, left += d_ / 16 * tile_items)
-                        add_products(upper, upper + pairs * tile_items, 64, left, left + tile_items);
-                }
-                store_sums(to + i * d_ + f, d_);
+                auto factors = [&](int64_t step) -> Factors {
+                    const auto [term, chunk] = place(step, steps);
+                    const bfloat16* upper = scratch.gradient.get() + left_part[term] * side * side +
+                                            (i / 16 * pairs + chunk) * tile_items;
+                    const bfloat16* left = scratch.key_paired.get() + right_part[term] * side * d_ +
+                                           (f / 16 + chunk * (d_ / 16)) * tile_items;
+                    return {upper, upper + pairs * tile_items, 32, left, left + tile_items};
+                };
+                sum_products(to + i * d_ + f, d_, direct, terms<Parts> * steps, factors, nothing);
             }
         if (direct) return;
         for (int64_t i = 0; i < b.height; ++i)
@@ -319,14 +331,15 @@ template <int Parts> class AmxPass {
         const int64_t steps = (b.height + 31) / 32;
         for (int64_t j = 0; j < b.width; j += 32)
             for (int64_t f = 0; f < d_; f += 32) {
-                load_sums(scratch.to_key.get() + f * side + j, side);
-                for (int term = 0; term < terms<Parts>; ++term) {
-                    const bfloat16* upper = transposed + left_part[term] * row_blocks_ * side * d_ + b.row * d_ + f / 16 * tile_items;
-                    const bfloat16* left = scratch.gradient_paired.get() + right_part[term] * side * side + j / 16 * pairs * tile_items;
-                    for (int64_t step = 0; step < steps; ++step, upper += d_ / 16 * tile_items, left += tile_items)
-                        add_products(upper, upper + tile_items, 64, left, left + pairs * tile_items);
-                }
-                store_sums(scratch.to_key.get() + f * side + j, side);
+                auto factors = [&](int64_t step) -> Factors {
+                    const auto [term, chunk] = place(step, steps);
+                    const bfloat16* upper = transposed + left_part[term] * row_blocks_ * side * d_ + b.row * d_ +
+                                            (f / 16 + chunk * (d_ / 16)) * tile_items;
+                    const bfloat16* left = scratch.gradient_paired.get() + right_part[term] * side * side +
+                                           (j / 16 * pairs + chunk) * tile_items;
+                    return {upper, upper + tile_items, 32, left, left + pairs * tile_items};
+                };
+                sum_products(scratch.to_key.get() + f * side + j, side, true, terms<Parts> * steps, factors, nothing);
             }
     }
 
@@ -345,17 +358,19 @@ template <int Parts> class AmxPass {
 } // namespace
 
 int contrast_forward_bfloat16(const Contrast* c, float* rows, float* columns) {
-    return status_of([&] { return AmxPass<1>(*c).forward(rows, columns); });
+    return status_of([&] { return RoundedPass<1>(*c).forward(rows, columns); });
 }
 
 int contrast_backward_bfloat16(const Contrast* c, const ContrastGradient* g) {
-    return status_of([&] { return AmxPass<1>(*c).backward(*g); });
+    return status_of([&] { return RoundedPass<1>(*c).backward(*g); });
 }
 
+#ifdef __AMX_BF16__ // elsewhere three products take longer than one in float
 int contrast_forward_bfloat16x3(const Contrast* c, float* rows, float* columns) {
-    return status_of([&] { return AmxPass<2>(*c).forward(rows, columns); });
+    return status_of([&] { return RoundedPass<2>(*c).forward(rows, columns); });
 }
 
 int contrast_backward_bfloat16x3(const Contrast* c, const ContrastGradient* g) {
-    return status_of([&] { return AmxPass<2>(*c).backward(*g); });
+    return status_of([&] { return RoundedPass<2>(*c).backward(*g); });
 }
+#endif
