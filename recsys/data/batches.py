@@ -116,7 +116,8 @@ class SequenceBatches:
         if total == 0:
             raise DataError(
                 f"'{interactions.name}' has no user with two interactions to train on, beside "
-                "what is held out; a sequence method needs at least one"
+                "what is held out; a sequence method needs at least one "
+                f"(got {len(interactions)} interactions of {interactions.num_users} users)"
             )
         numbers = torch.arange(interactions.num_users, device=interactions.device)
         self.users = numbers.repeat_interleave(windows, output_size=total)

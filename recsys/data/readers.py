@@ -32,6 +32,9 @@ HARMLESS_ROWS, LARGEST_RATIO = 10_000_000, 100
 POSITIONS = ("user", "item", "rating", "time")
 """What the columns of a table without a header are."""
 
+EARLIEST_TIME = 100_000_000
+"""Seconds since 1970, in 1973: no rating is as large."""
+
 
 def read_recbole(
     path: AnyPath,
@@ -86,7 +89,8 @@ def read_table(
 
     With a header, columns are found by name (`recsys.data.columns`: user, userId, user_id, item,
     movieId, rating, timestamp, ...). A table whose first line holds only numbers has no header;
-    its columns are user, item, rating, time, in that order. Any other first line without a known
+    its columns are user, item, rating, time, in that order, or user, item, time if the third of
+    three holds whole numbers from `EARLIEST_TIME` on. Any other first line without a known
     name of the user and the item is refused: it may be a header or an interaction.
 
     Args:
@@ -270,9 +274,16 @@ def _table_frame(path: Path) -> tuple[pd.DataFrame, np.ndarray]:
         text, first = text.replace("::", "\t"), first.replace("::", "\t")
     separator = next((mark for mark in ("\t", ",", ";") if mark in first), ",")
     header = not all(_is_number(field) for field in first.split(separator))
-    return parse_fields(
+    frame, lines = parse_fields(
         text, separator, path, header=header, quoting=csv.QUOTE_MINIMAL, positions=POSITIONS
     )
+    if not header and frame.shape[1] == 3 and frame["rating"].map(_is_time).all():
+        frame = frame.rename(columns={"rating": "time"})
+    return frame, lines
+
+
+def _is_time(text: str) -> bool:
+    return text.strip().isdecimal() and int(text) >= EARLIEST_TIME
 
 
 def _is_number(text: str) -> bool:

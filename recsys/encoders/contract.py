@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from graphcl.errors import ArgumentError
+from recsys.views.checks import check_tensor
 
 
 def check_sizes(sizes: dict[str, int]) -> None:
@@ -78,6 +79,8 @@ class SequenceEncoder(nn.Module):
             ArgumentError: as `forward`.
         """
         hidden: Tensor = self(items, lengths, vectors)
+        if items.shape[1] == 0:
+            return hidden.new_zeros(items.shape[0], self.dimension)
         # Not len(items), which torch.export would take for a constant.
         rows = torch.arange(items.shape[0], device=items.device)
         return hidden[rows, (lengths.long() - 1).clamp(min=0)]
@@ -93,14 +96,19 @@ class SequenceEncoder(nn.Module):
                 "items must be (B, L) and lengths (B,) "
                 f"(got {tuple(items.shape)} and {tuple(lengths.shape)})"
             )
-        if vectors is not None and vectors.shape != (*items.shape, self.dimension):
-            raise ArgumentError(
-                f"vectors must be {(*items.shape, self.dimension)}, one for each of the items "
-                f"(got {tuple(vectors.shape)})"
-            )
+        if vectors is not None:
+            self._check_vectors(vectors, (*items.shape, self.dimension))
         length = items.shape[1]
         if self.max_length is not None and length > self.max_length:
             raise ArgumentError(
                 f"sequences may have at most max_length={self.max_length} items (got {length})"
             )
         return torch.arange(length, device=items.device) < lengths[:, None]
+
+    def _check_vectors(self, vectors: Tensor, shape: tuple[int, ...]) -> None:
+        check_tensor("vectors", vectors)
+        if vectors.shape != shape or vectors.dtype != self.items.weight.dtype:
+            raise ArgumentError(
+                f"vectors must be {shape} of {self.items.weight.dtype}, one for each of the items "
+                f"(got {tuple(vectors.shape)} of {vectors.dtype})"
+            )

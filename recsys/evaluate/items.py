@@ -56,17 +56,27 @@ def check_items(log: Interactions) -> None:
         )
 
 
-def check_targets(log: Interactions, what: str) -> None:
+def check_targets(part: Interactions, what: str, needs: str) -> None:
     """Refuse a split in which nobody has a target.
 
+    Args:
+        part: what is held out.
+        what: its name.
+        needs: what the protocol needs to hold something out, and what it got.
+
     Raises:
-        DataError: `log` is empty.
+        DataError: `part` is empty.
     """
-    if len(log) == 0:
+    if len(part) == 0:
         raise DataError(
-            f"'{log.name}' leaves no {what} items under this protocol; "
-            "it needs users with at least three interactions that it uses"
+            f"'{part.name}' leaves no {what} items under this protocol; it needs {needs}"
         )
+
+
+def three_interactions(log: Interactions) -> str:
+    """What a protocol that cuts every history needs, and what it got, for `check_targets`."""
+    most = int(log.lengths().max()) if log.num_users else 0
+    return f"users with at least three interactions that it uses (got at most {most} of one user)"
 
 
 def item_snapshot(

@@ -64,20 +64,27 @@ def find_places(
 
     Args:
         scores: float; may hold infinities, not NaN.
-        rows: int64 (T,), ascending: the row of `scores` of each target.
-        targets: int64 (T,), the target items; no (row, item) pair twice.
-        excluded: rows and items, each int64 (S,), that are no candidates (seen items).
+        rows: integers (T,), ascending: the row of `scores` of each target.
+        targets: integers (T,), the target items; no (row, item) pair twice.
+        excluded: rows and items, each integers (S,), that are no candidates (seen items).
         ties: see the module; `optimistic` and `pessimistic` settle the order, so `tied` is 1.
 
     Raises:
         NonFiniteError: a score is NaN.
-        ArgumentError: `ties` is not a policy, `rows` do not ascend within those of `scores`, or
-            rows and targets are no integers or differ in number.
+        ArgumentError: `ties` is not a policy, `rows` do not ascend, or rows and items are no
+            integers, differ in number or are not among those of `scores`.
     """
     if ties not in get_args(TiePolicy):
         raise ArgumentError(f"ties must be one of {', '.join(get_args(TiePolicy))} (got {ties!r})")
     count = len(scores if isinstance(scores, Tensor) else scores[0])
-    _check_rows(rows, targets, count)
+    rows, targets = _checked_pairs(("rows", "targets"), rows, targets, count)
+    falls = rows[1:] < rows[:-1]
+    # The ranks come in the order of the rows: otherwise they would be those of other users.
+    if bool(falls.any()):
+        at = int(falls.int().argmax())
+        raise ArgumentError(f"rows must ascend (got {int(rows[at])} before {int(rows[at + 1])})")
+    if excluded is not None:
+        excluded = _checked_pairs(("rows excluded", "items excluded"), *excluded, count)
     ranks = rank_items(
         scores,
         targets=Lists.from_pairs(rows, targets, count),
@@ -91,24 +98,23 @@ def find_places(
     return Places(rows, before, torch.ones_like(tied))
 
 
-def _check_rows(rows: Tensor, targets: Tensor, count: int) -> None:
-    check_integers("rows", rows)
-    check_integers("targets", targets)
-    if rows.dim() != 1 or rows.shape != targets.shape:
+def _checked_pairs(
+    names: tuple[str, str], rows: Tensor, items: Tensor, count: int
+) -> tuple[Tensor, Tensor]:
+    for name, given in zip(names, (rows, items), strict=True):
+        check_integers(name, given)
+    if rows.dim() != 1 or rows.shape != items.shape:
         raise ArgumentError(
-            "rows and targets must be (T,), one row a target "
-            f"(got {tuple(rows.shape)} and {tuple(targets.shape)})"
+            f"{names[0]} and {names[1]} must be of one dimension and one length "
+            f"(got {tuple(rows.shape)} and {tuple(items.shape)})"
         )
-    falls = rows[1:] < rows[:-1]
-    # The ranks come in the order of the rows: otherwise they would be those of other users.
-    if bool(falls.any()):
-        at = int(falls.int().argmax())
-        raise ArgumentError(f"rows must ascend (got {int(rows[at])} before {int(rows[at + 1])})")
-    if len(rows) and not 0 <= int(rows[0]) <= int(rows[-1]) < count:
+    rows, items = rows.long(), items.long()
+    if len(rows) and not 0 <= int(rows.min()) <= int(rows.max()) < count:
         raise ArgumentError(
-            f"rows must lie in 0..{count - 1}, those of scores "
-            f"(got {int(rows[0])}..{int(rows[-1])})"
+            f"{names[0]} must lie in 0..{count - 1}, those of scores "
+            f"(got {int(rows.min())}..{int(rows.max())})"
         )
+    return rows, items
 
 
 def _order_among_equals(rows: Tensor, higher: Tensor) -> tuple[Tensor, Tensor]:

@@ -25,7 +25,13 @@ from recsys.data.columns import LONGEST_NAME
 from recsys.data.delimited import one_line
 from recsys.evaluate.examples import example_lists
 from recsys.evaluate.full_ranking import Evaluation, Holdout, SeenPolicy, evaluate_users
-from recsys.evaluate.items import check_items, check_targets, describe, item_snapshot
+from recsys.evaluate.items import (
+    check_items,
+    check_targets,
+    describe,
+    item_snapshot,
+    three_interactions,
+)
 from recsys.evaluate.lists import coverage, popularity_percentile
 from recsys.evaluate.recommender import Known, RecommenderTask
 from recsys.methods.contract import Recommender
@@ -108,13 +114,15 @@ class NextItem(RecommenderTask):
         check_items(log)
         if chosen == "global-time":
             parts = first_targets(global_time(log))
-            check_targets(parts.validation, "validation")
+            needs = "times of which no moment has more than a tenth (got too many equal ones)"
+            check_targets(parts.validation, "validation", needs)
         else:
+            needs = three_interactions(log)
             parts = leave_one_out(log)
         chooses = chosen != "leave-one-out-last-epoch"
         if not chooses:
             parts = replace(parts, train=parts.history)
-        check_targets(parts.test, "test")
+        check_targets(parts.test, "test", needs)
         facts: dict[str, Any] = {
             "name": chosen,
             "split": SPLITS[chosen],
@@ -197,7 +205,8 @@ def _order(log: Interactions) -> str:
     if log.times is not None:
         return "time, then file order"
     if log.unread_times is None:
-        return "file order"
+        read = "" if log.ratings is None else " (no column of times was read, one of ratings was)"
+        return f"file order{read}"
     name = one_line(log.unread_times)[:LONGEST_NAME]
     return f"file order (the column '{name}' was not read; --time-col names a column of times)"
 

@@ -22,7 +22,7 @@ from recsys.data import (
 )
 from recsys.evaluate.examples import example_lists
 from recsys.evaluate.full_ranking import Holdout, item_coverage, mean_metrics, rank_users
-from recsys.evaluate.items import check_targets, describe, item_snapshot
+from recsys.evaluate.items import check_targets, describe, item_snapshot, three_interactions
 from recsys.evaluate.recommender import Known, RecommenderTask
 from recsys.methods.contract import Recommender
 
@@ -178,8 +178,9 @@ def split_of(
     Raises:
         DataError: nobody has a validation target, or nobody a test target.
     """
-    check_targets(parts.validation, "validation")
-    check_targets(parts.test, "test")
+    needs = three_interactions(log)
+    check_targets(parts.validation, "validation", needs)
+    check_targets(parts.test, "test", needs)
     interactions = sum(len(part) for part in (parts.train, parts.validation, parts.test))
     return Split(
         train=parts.train,

@@ -5,7 +5,9 @@ Liu et al., "Contrastive Self-supervised Sequential Recommendation with Robust A
 
 As CL4SRec, with two more operators: substitute an item by one that occurs with it, and insert such
 an item. Short sequences, of fewer than `short` items, only draw from these two and mask, which
-leave them recognisable (section 3.3).
+leave them recognisable (section 3.3). Substitute and insert take at least one item, as in the
+authors' code: the floor of a share of a short sequence is none, and its two views would differ by
+dropout alone.
 
     total = next_item + contrast_weight * InfoNCE(h(view_1(s)), h(view_2(s)))
 
@@ -62,8 +64,10 @@ class CoSeRec(CL4SRec):
             co_occurring_items(data.items, data.offsets, data.num_items, config.neighbours)
         )
         mask = MaskItems(config.mask, self.encoder.mask_id, padding=padding)
-        substitute = SubstituteItems(config.substitute, table, padding=padding)
-        insert = InsertItems(config.insert, table, max_length=config.max_length, padding=padding)
+        substitute = SubstituteItems(config.substitute, table, least=1, padding=padding)
+        insert = InsertItems(
+            config.insert, table, least=1, max_length=config.max_length, padding=padding
+        )
         crop = CropItems(config.crop, padding=padding)
         reorder = ReorderItems(config.reorder, padding=padding)
         return OneOf(

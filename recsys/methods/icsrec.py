@@ -7,7 +7,7 @@ For subsequences s1 with next item y, and s2 another one with the same next item
 
     coarse = InfoNCE(h(s1), h(s2)),  rows with the same next item no negatives
     fine   = InfoNCE(h(s1), c(s1)) + InfoNCE(h(s2), c(s2)),  rows of the same cluster no negatives
-    total  = next_item + coarse_weight * coarse + fine_weight * fine                (eq. 15)
+    total  = next_item + contrast_weight * coarse + fine_weight * fine                (eq. 15)
 
 by dot products over the temperature, with c(s) the nearest of `intents` prototypes of
 subsequences, of length one, found by k-means at the start of every epoch.

@@ -18,7 +18,9 @@ the encoder learns, with fixed augmenters, from
 
 then the augmenters, with a fixed encoder, from learned_contrast + regulariser_weight *
 regulariser, and then the encoder again. It is the authors' code's first-order form of a meta step:
-no gradient passes through an update. `update: joint` learns both from `total` at once.
+no gradient passes through an update. `update: joint` learns both from `total` at once. The `total`
+of an epoch in the log is the mean over all passes, those of the augmenters among them; the
+encoder's is the weighted sum of the parts beside it.
 
 Deviations: masked items become a token, as the paper says (the authors' code writes the padding
 number, which also hides the place); each of the three passes draws views of its own; the

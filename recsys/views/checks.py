@@ -24,6 +24,15 @@ def check_integers(name: str, value: Tensor) -> None:
         raise ArgumentError(f"{name} must hold integers (got {value.dtype})")
 
 
+def check_floats(name: str, value: Tensor, shape: str, dimensions: int) -> None:
+    """A floating tensor of so many dimensions, which `shape` names."""
+    check_tensor(name, value)
+    if value.dim() != dimensions or not value.is_floating_point():
+        raise ArgumentError(
+            f"{name} must be floating {shape} (got {value.dtype} of shape {tuple(value.shape)})"
+        )
+
+
 def check_range(name: str, value: Tensor, least: int, most: int) -> None:
     """All numbers in `least` .. `most`; read on a CPU only: reading would stall a GPU."""
     if value.device.type != "cpu" or value.numel() == 0:
@@ -80,6 +89,22 @@ def check_whole(name: str, value: int) -> int:
     if number is None:
         raise ArgumentError(f"{name} must be a whole number (got {value!r})")
     return number
+
+
+def check_fits(name: str, number: int, items: Tensor) -> int:
+    """`number`, which `items` can hold: a narrow dtype would wrap it around to another item."""
+    bounds = torch.iinfo(items.dtype)
+    if not bounds.min <= number <= bounds.max:
+        raise ArgumentError(
+            f"{name} must lie in {bounds.min}..{bounds.max} for items of {items.dtype} "
+            f"(got {number})"
+        )
+    return number
+
+
+def check_padding(padding: int, items: Tensor) -> int:
+    """A whole number that `items` can hold."""
+    return check_fits("padding", check_whole("padding", padding), items)
 
 
 def whole(value: object) -> int | None:

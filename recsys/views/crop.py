@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from recsys.views.checks import check_rate, check_sequences, check_whole
+from recsys.views.checks import check_padding, check_rate, check_sequences, check_whole
 from recsys.views.places import inside, share, whole_below
 
 
@@ -19,7 +19,7 @@ def crop_items(
 ) -> tuple[Tensor, Tensor]:
     """Functional twin of `CropItems`; the same arguments."""
     check_sequences(items, lengths)
-    padding = check_whole("padding", padding)
+    padding = check_padding(padding, items)
     rate = check_rate("rate", rate)
     lengths = lengths.long()
     kept = torch.maximum(share(lengths, 1 - rate), lengths.clamp(max=1))

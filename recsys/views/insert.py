@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from graphcl.errors import ArgumentError
-from recsys.views.checks import check_count, check_rate, check_sequences, check_whole
+from recsys.views.checks import check_count, check_padding, check_rate, check_sequences, check_whole
 from recsys.views.neighbours import NeighbourTable
 from recsys.views.places import drawn_places, inside
 
@@ -18,20 +18,21 @@ def insert_items(
     generator: torch.Generator | None = None,
     *,
     neighbours: Tensor | NeighbourTable,
+    least: int = 0,
     max_length: int | None = None,
     padding: int = 0,
 ) -> tuple[Tensor, Tensor]:
     """Functional twin of `InsertItems`; the same arguments."""
     check_sequences(items, lengths)
-    padding = check_whole("padding", padding)
-    rate = check_rate("rate", rate)
+    padding = check_padding(padding, items)
+    rate, least = check_rate("rate", rate), check_count("least", least, least=0)
     table = neighbours if isinstance(neighbours, NeighbourTable) else NeighbourTable(neighbours)
     lengths = lengths.long()
     batch, width = items.shape
     most = width if max_length is None else check_count("max_length", max_length)
     if most < width:
         raise ArgumentError(f"max_length must not be below the width {width} (got {most})")
-    chosen = drawn_places(lengths, width, rate, generator, "count")
+    chosen = drawn_places(lengths, width, rate, generator, "count", least)
     similar, has = table.draw(items, generator)
     chosen &= has
     # Item number p goes behind the items inserted at or before p, its own one directly before it.
@@ -67,11 +68,14 @@ class InsertItems:
         rate: inserted items as a share of the sequence, in [0, 1].
         neighbours: integers (num_items, K), -1 where there are fewer than K; nothing is inserted
             before an item without neighbours. `recsys.views.neighbours` builds such tables.
+        least: items drawn at least, or all of a shorter sequence: of a short one floor(rate n) is
+            none.
         max_length: longest result, at least L; None is L.
         padding: what is written after the end.
 
     Raises:
-        ArgumentError: an argument is not allowed, or shapes or dtypes are wrong.
+        ArgumentError: an argument is not allowed, shapes or dtypes are wrong, or an item of the
+            table does not fit the dtype of the items.
 
     Example:
         >>> insert = InsertItems(0.5, torch.tensor([[1], [2], [0]]), max_length=6)
@@ -85,6 +89,7 @@ class InsertItems:
         rate: float,
         neighbours: Tensor | NeighbourTable,
         *,
+        least: int = 0,
         max_length: int | None = None,
         padding: int = 0,
     ) -> None:
@@ -95,6 +100,7 @@ class InsertItems:
         self.max_length = (
             max_length if max_length is None else check_count("max_length", max_length)
         )
+        self.least = check_count("least", least, least=0)
         self.padding = check_whole("padding", padding)
 
     def __call__(
@@ -107,6 +113,7 @@ class InsertItems:
             self.rate,
             generator,
             neighbours=self.neighbours,
+            least=self.least,
             max_length=self.max_length,
             padding=self.padding,
         )

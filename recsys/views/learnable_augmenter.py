@@ -8,7 +8,8 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from recsys.views.checks import check_count
+from graphcl.errors import ArgumentError
+from recsys.views.checks import check_count, check_tensor
 
 
 class LearnableAugmenter(nn.Module):
@@ -26,7 +27,7 @@ class LearnableAugmenter(nn.Module):
         normalise: whether the result has length one.
 
     Raises:
-        ArgumentError: a width is below 1.
+        ArgumentError: a width is below 1, or the representations have another.
 
     Example:
         >>> LearnableAugmenter(64)(torch.randn(5, 64)).shape
@@ -37,9 +38,10 @@ class LearnableAugmenter(nn.Module):
         self, dimension: int = 64, hidden: Sequence[int] = (32, 16), *, normalise: bool = True
     ) -> None:
         super().__init__()
-        widths = [check_count("dimension", dimension), *hidden, dimension]
-        for width in hidden:
-            check_count("hidden", width)
+        self.dimension = dimension = check_count("dimension", dimension)
+        if not isinstance(hidden, Sequence):
+            raise ArgumentError(f"hidden must be a sequence of widths (got {hidden!r})")
+        widths = [dimension, *(check_count("hidden", width) for width in hidden), dimension]
         layers: list[nn.Module] = []
         for number, (left, right) in enumerate(pairwise(widths)):
             if number:
@@ -50,5 +52,12 @@ class LearnableAugmenter(nn.Module):
 
     def forward(self, representations: Tensor) -> Tensor:
         """The learned view of each representation."""
+        check_tensor("representations", representations)
+        width = self.dimension
+        if representations.shape[-1:] != (width,) or not representations.is_floating_point():
+            raise ArgumentError(
+                f"representations must be floating (..., {width}) "
+                f"(got {representations.dtype} of shape {tuple(representations.shape)})"
+            )
         seen: Tensor = self.layers(representations)
         return torch.nn.functional.normalize(seen, dim=-1) if self.normalise else seen

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from recsys.views.checks import check_rate, check_sequences, check_whole
+from recsys.views.checks import check_fits, check_padding, check_rate, check_sequences, check_whole
 from recsys.views.places import Draw, check_draw, drawn_places, inside
 
 
@@ -21,9 +21,9 @@ def mask_items(
 ) -> tuple[Tensor, Tensor]:
     """Functional twin of `MaskItems`; the same arguments."""
     check_sequences(items, lengths)
-    padding = check_whole("padding", padding)
+    padding = check_padding(padding, items)
     rate, draw = check_rate("rate", rate), check_draw(draw)
-    mask_item = check_whole("mask_item", mask_item)
+    mask_item = check_fits("mask_item", check_whole("mask_item", mask_item), items)
     width = items.shape[1]
     hidden = drawn_places(lengths, width, rate, generator, draw)
     masked = items.masked_fill(hidden, mask_item)

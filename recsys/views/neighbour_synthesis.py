@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from graphcl.errors import ArgumentError
-from recsys.views.checks import check_count
+from recsys.views.checks import check_count, check_floats, check_tensor
 
 
 class NeighbourSynthesis(nn.Module):
@@ -42,8 +42,8 @@ class NeighbourSynthesis(nn.Module):
 
     def __init__(self, embedding_dimension: int, dimension: int, dropout: float = 0.5) -> None:
         super().__init__()
-        check_count("embedding_dimension", embedding_dimension)
-        check_count("dimension", dimension)
+        embedding_dimension = check_count("embedding_dimension", embedding_dimension)
+        dimension = check_count("dimension", dimension)
         if not 0.0 <= dropout < 1.0:
             raise ArgumentError(f"dropout must lie in [0, 1) (got {dropout})")
         self.project = nn.Linear(embedding_dimension, dimension, bias=False)
@@ -56,11 +56,7 @@ class NeighbourSynthesis(nn.Module):
         self, anchor: Tensor, neighbours: Tensor, states: Tensor, present: Tensor | None = None
     ) -> Tensor:
         """The positive of each sequence."""
-        if neighbours.shape[:2] != states.shape[:2] or len(anchor) != len(states):
-            raise ArgumentError(
-                "anchor must be (B, D), neighbours (B, K, D) and states (B, K, d) (got "
-                f"{tuple(anchor.shape)}, {tuple(neighbours.shape)} and {tuple(states.shape)})"
-            )
+        self._check(anchor, neighbours, states, present)
         own = self.attend_anchor(self.project(anchor))
         energy = functional.leaky_relu(
             own + self.attend_neighbour(self.project(neighbours)).squeeze(-1), 0.2
@@ -72,3 +68,29 @@ class NeighbourSynthesis(nn.Module):
         if present is not None:
             weights = weights * present
         return (weights.unsqueeze(-1) * states).sum(1)
+
+    def _check(
+        self, anchor: Tensor, neighbours: Tensor, states: Tensor, present: Tensor | None
+    ) -> None:
+        width = self.project.in_features
+        check_floats("anchor", anchor, "(B, D)", 2)
+        check_floats("neighbours", neighbours, "(B, K, D)", 3)
+        check_floats("states", states, "(B, K, d)", 3)
+        fits = (
+            anchor.shape[1] == width
+            and neighbours.shape == (len(anchor), states.shape[1], width)
+            and len(states) == len(anchor)
+        )
+        if not fits:
+            raise ArgumentError(
+                f"anchor must be (B, {width}), neighbours (B, K, {width}) and states (B, K, d) "
+                f"(got {tuple(anchor.shape)}, {tuple(neighbours.shape)} and {tuple(states.shape)})"
+            )
+        if present is None:
+            return
+        check_tensor("present", present)
+        if present.dtype != torch.bool or present.shape != states.shape[:2]:
+            raise ArgumentError(
+                f"present must be bool {tuple(states.shape[:2])} "
+                f"(got {present.dtype} of shape {tuple(present.shape)})"
+            )

@@ -9,6 +9,8 @@ from graphcl.errors import ArgumentError
 from graphcl.kernels.contrast import top_candidates
 from recsys.views.checks import (
     check_count,
+    check_fits,
+    check_floats,
     check_histories,
     check_integers,
     check_range,
@@ -37,7 +39,7 @@ def nearest_rows(
         count: neighbours wanted of each row, at least 1.
         groups: integers (M,): rows of the same group are no neighbours (subsequences of one
             user, which may hold the target). By default only the row itself is none.
-        pool: int64 (P,), the only rows that may be neighbours; None for all.
+        pool: int64 (P,), the only rows that may be neighbours, each once; None for all.
 
     Returns:
         int64 (M, count), most similar first, -1 where there are fewer.
@@ -46,13 +48,8 @@ def nearest_rows(
         ArgumentError: a shape, dtype or number is out of range.
         NonFiniteArgumentError: `embedding` holds NaN or infinity.
     """
-    check_count("count", count)
-    check_tensor("embedding", embedding)
-    if embedding.dim() != 2 or not embedding.is_floating_point():
-        raise ArgumentError(
-            f"embedding must be floating (M, d) (got {embedding.dtype} of shape "
-            f"{tuple(embedding.shape)})"
-        )
+    count = check_count("count", count)
+    check_floats("embedding", embedding, "(M, d)", 2)
     for name, given in (("groups", groups), ("pool", pool)):
         if given is not None:
             check_integers(name, given)
@@ -62,6 +59,7 @@ def nearest_rows(
         raise ArgumentError(f"groups must be ({len(embedding)},), one a row (got {len(groups)})")
     if pool is not None:
         check_range("pool", pool.cpu(), 0, len(embedding) - 1)
+        pool = pool.unique()
     known = (embedding != 0).any(1)
     numbers = torch.arange(len(embedding), device=embedding.device)
     ids = numbers if groups is None else groups.long()
@@ -106,7 +104,7 @@ def co_occurring_items(items: Tensor, offsets: Tensor, num_items: int, count: in
     import numpy as np
     from scipy import sparse
 
-    check_count("count", count)
+    count, num_items = check_count("count", count), check_count("num_items", num_items)
     check_histories(items, offsets)
     flat = items.cpu().numpy()
     if len(flat) and (flat.min() < 0 or flat.max() >= num_items):
@@ -161,10 +159,11 @@ class NeighbourTable:
                 f"(got {neighbours.dtype} of shape {tuple(neighbours.shape)})"
             )
         table = neighbours.long()
-        if int(table.max()) >= len(table):
+        self.highest = int(table.max())
+        """The largest item that a draw may give."""
+        if self.highest >= len(table):
             raise ArgumentError(
-                f"neighbours must be below the number of items, {len(table)} "
-                f"(got {int(table.max())})"
+                f"neighbours must be below the number of items, {len(table)} (got {self.highest})"
             )
         known = table >= 0
         # Real neighbours first, in their order, so that a draw is one number below their count.
@@ -184,6 +183,7 @@ class NeighbourTable:
             )
         listed = (items >= 0) & (items < len(self.table))
         number = items.long().where(listed, torch.zeros_like(items, dtype=torch.long))
+        check_fits("neighbours", self.highest, items)
         counts = self.counts[number] * listed
         rank = whole_below(counts.clamp(min=1), generator)
         has = counts > 0

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from graphcl.errors import ArgumentError
-from recsys.views.checks import check_count, check_sequences, check_whole
+from recsys.views.checks import check_count, check_fits, check_sequences, check_whole
 from recsys.views.places import whole_below
 
 SequenceView = Callable[[Tensor, Tensor, "torch.Generator | None"], tuple[Tensor, Tensor]]
@@ -34,8 +34,8 @@ class OneOf:
         padding: what widens a narrower view's result.
 
     Raises:
-        ArgumentError: there is no view, `threshold` or `padding` is no whole number, or shapes or
-            dtypes are wrong.
+        ArgumentError: there is no view, one cannot be called, `threshold` or `padding` is no whole
+            number, or shapes or dtypes are wrong.
 
     Example:
         >>> from recsys.views import CropItems, ReorderItems
@@ -55,6 +55,9 @@ class OneOf:
         self.short = None if short is None else list(short)
         if not self.views or (self.short is not None and not self.short):
             raise ArgumentError("a choice of views needs at least one view (got none)")
+        for view in (*self.views, *(self.short or ())):
+            if not callable(view):
+                raise ArgumentError(f"views must be callable (got {type(view).__name__})")
         self.threshold = check_count("threshold", threshold, least=0)
         self.padding = check_whole("padding", padding)
 
@@ -101,7 +104,8 @@ class OneOf:
 
     def _take(self, results: list[tuple[Tensor, Tensor]], choice: Tensor) -> tuple[Tensor, Tensor]:
         width = max(items.shape[1] for items, _ in results)
-        items = results[0][0].new_full((len(choice), width), self.padding)
+        items = results[0][0]
+        items = items.new_full((len(choice), width), check_fits("padding", self.padding, items))
         lengths = torch.zeros_like(choice)
         for number, (seen, seen_lengths) in enumerate(results):
             wanted = choice == number

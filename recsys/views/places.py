@@ -18,6 +18,7 @@ def uniform(
     shape: tuple[int, ...], generator: torch.Generator | None, device: torch.device
 ) -> Tensor:
     """float32 on [0, 1), drawn where the generator lives, so that devices agree; then moved."""
+    _check_generator(generator)
     source = device if generator is None else generator.device
     return torch.rand(shape, generator=generator, device=source).to(device)
 
@@ -41,23 +42,40 @@ def check_draw(draw: str) -> Draw:
 
 
 def drawn_places(
-    lengths: Tensor, width: int, rate: float, generator: torch.Generator | None, draw: Draw
+    lengths: Tensor,
+    width: int,
+    rate: float,
+    generator: torch.Generator | None,
+    draw: Draw,
+    least: int = 0,
 ) -> Tensor:
-    """bool (B, width): the places of real items that a view of this rate touches."""
+    """bool (B, width): the places of real items that a view of this rate touches.
+
+    With "count" at least `least` of each sequence, or all where it has fewer.
+    """
     real = inside(lengths, width)
     noise = uniform((len(lengths), width), generator, lengths.device)
     if draw == "each":
         return real & (noise < rate)
     order = noise.masked_fill(~real, 2.0).argsort(dim=1, stable=True)
-    chosen = torch.arange(width, device=lengths.device) < share(lengths, rate)[:, None]
+    count = torch.minimum(share(lengths, rate).clamp(min=least), lengths.long())
+    chosen = torch.arange(width, device=lengths.device) < count[:, None]
     return torch.zeros_like(real).scatter(1, order, chosen)
 
 
 def whole_below(limits: Tensor, generator: torch.Generator | None) -> Tensor:
     """int64, uniform on 0 .. limit - 1 for each limit (of any shape, all >= 1)."""
+    _check_generator(generator)
     source = limits.device if generator is None else generator.device
     # 53 random bits: float32 would miss numbers below large limits.
     draws = torch.rand(
         tuple(limits.shape), generator=generator, device=source, dtype=torch.float64
     ).to(limits.device)
     return torch.minimum((draws * limits).long(), limits.long() - 1)
+
+
+def _check_generator(generator: torch.Generator | None) -> None:
+    if generator is not None and not isinstance(generator, torch.Generator):
+        raise ArgumentError(
+            f"generator must be a torch.Generator or None (got {type(generator).__name__})"
+        )

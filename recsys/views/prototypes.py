@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from graphcl.errors import ArgumentError
+from graphcl.kernels.contrast.checks import check_finite
 from graphcl.kernels.kmeans import kmeans
 from recsys.views.checks import check_count, check_tensor
 
@@ -61,8 +62,13 @@ class Prototypes(nn.Module):
 
     @torch.no_grad()
     def fit(self, representations: Tensor, generator: torch.Generator | None = None) -> None:
-        """Move the centres to `representations` (N, d), once through; N at least 1."""
+        """Move the centres to `representations` (N, d), once through; N at least 1.
+
+        Raises:
+            NonFiniteArgumentError: they hold NaN or infinity, which no centre would get rid of.
+        """
         self._check(representations)
+        check_finite("representations", representations)
         if len(representations) == 0:
             raise ArgumentError("prototypes need at least one representation (got none)")
         rows = representations.detach().to(self.centroids.dtype)

@@ -17,7 +17,8 @@ class SameTargetSubsequences:
     Two histories that lead to the same choice share an intent: the supervised view of DuoRec
     (Qiu et al. 2022, arXiv 2110.05730, section 3.2) and the coarse view of ICSRec (Qin et al.
     2024, arXiv 2310.14318, section 3.2). The rows are sorted by target once; a draw is then one
-    random number, uniform over the rows of that target, whatever the size of the group.
+    random number, uniform over the rows of that target, whatever the size of the group. Memory is
+    O(N) and one number for every id up to the largest, so number items from 0.
 
     Deviation from ICSRec's code: its loop always ends at the last subsequence of the group; the
     paper draws one at random, as is done here.

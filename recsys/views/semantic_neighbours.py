@@ -49,6 +49,8 @@ class SemanticNeighbours:
                 f"embedding must be ({len(subsequences)}, d), one row a subsequence "
                 f"(got {tuple(embedding.shape)})"
             )
+        if len(subsequences) == 0:
+            raise ArgumentError("subsequences must have at least one row (got none)")
         self.subsequences = subsequences
         self.neighbours = nearest_rows(embedding, count, groups=subsequences.users)
         self._table = NeighbourTable(self.neighbours)

@@ -7,8 +7,11 @@ from torch import Tensor
 from torch.nn import functional
 
 from graphcl.errors import ArgumentError
+from graphcl.kernels.contrast.checks import check_finite
 from recsys.views.checks import (
     check_count,
+    check_fits,
+    check_floats,
     check_histories,
     check_integers,
     check_range,
@@ -64,6 +67,7 @@ class Subsequences:
             )
         offsets = offsets.long()
         self.items = items
+        self.highest = int(items.max()) if len(items) else -1
         self.offsets = offsets
         self.max_length = max_length
         self.padding = check_whole("padding", padding)
@@ -104,7 +108,14 @@ class Subsequences:
         return self.items[source].long().masked_fill(~real, self.padding), lengths
 
     def replace(self, items: Tensor, lengths: Tensor, found: Tensor) -> tuple[Tensor, Tensor]:
-        """The subsequences `found` int64 (B,) in place of the given ones, which stay at -1."""
+        """The subsequences `found` int64 (B,) in place of the given ones, which stay at -1.
+
+        Raises:
+            ArgumentError: an item of the histories, or the padding, does not fit the dtype of
+                `items`.
+        """
+        check_fits("the histories", self.highest, items)
+        check_fits("padding", self.padding, items)
         has = found >= 0
         other, other_lengths = self.gather(found[has])
         width = max(items.shape[1], other.shape[1])
@@ -128,7 +139,19 @@ class Subsequences:
         """The mean of each subsequence's item embeddings: (R, d) from (num_items, d).
 
         O(N d), by running sums in float64: no subsequence is walked.
+
+        Raises:
+            ArgumentError: `embedding` is not floating (num_items, d), or has no row for some item.
+            NonFiniteArgumentError: `embedding` holds NaN or infinity, which a running sum would
+                carry on to other users.
         """
+        check_floats("embedding", embedding, "(num_items, d)", 2)
+        if self.highest >= len(embedding):
+            raise ArgumentError(
+                f"embedding must have a row for every item, up to {self.highest} "
+                f"(got {len(embedding)} rows)"
+            )
+        check_finite("embedding", embedding)
         running = embedding[self.items.long()].double().cumsum(0)
         running = torch.cat((running.new_zeros(1, running.shape[1]), running))
         total = running[self.starts + self.lengths] - running[self.starts]

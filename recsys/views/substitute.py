@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from recsys.views.checks import check_rate, check_sequences, check_whole
+from recsys.views.checks import check_count, check_padding, check_rate, check_sequences, check_whole
 from recsys.views.neighbours import NeighbourTable, co_occurring_items, nearest_rows
 from recsys.views.places import Draw, check_draw, drawn_places, inside
 
@@ -18,15 +18,17 @@ def substitute_items(
     *,
     neighbours: Tensor | NeighbourTable,
     draw: Draw = "count",
+    least: int = 0,
     padding: int = 0,
 ) -> tuple[Tensor, Tensor]:
     """Functional twin of `SubstituteItems`; the same arguments."""
     check_sequences(items, lengths)
-    padding = check_whole("padding", padding)
+    padding = check_padding(padding, items)
     rate, draw = check_rate("rate", rate), check_draw(draw)
+    least = check_count("least", least, least=0)
     table = neighbours if isinstance(neighbours, NeighbourTable) else NeighbourTable(neighbours)
     width = items.shape[1]
-    replaced = drawn_places(lengths, width, rate, generator, draw)
+    replaced = drawn_places(lengths, width, rate, generator, draw, least)
     similar, _ = table.draw(items, generator)
     changed = similar.where(replaced, items)
     return changed.masked_fill(~inside(lengths, width), padding), lengths.long().clone()
@@ -49,11 +51,13 @@ class SubstituteItems:
         neighbours: integers (num_items, K), -1 where there are fewer than K; see
             `from_embedding` and `from_histories`.
         draw: "count" replaces exactly floor(rate n) items, "each" every one by itself.
+        least: with "count", at least so many are replaced, or all of a shorter sequence: of a
+            short one floor(rate n) is none.
         padding: what is written after the end.
 
     Raises:
-        ArgumentError: `rate`, `draw`, `neighbours` or `padding` is not allowed, or shapes or dtypes
-            are wrong.
+        ArgumentError: an argument is not allowed, shapes or dtypes are wrong, or an item of the
+            table does not fit the dtype of the items.
 
     Example:
         >>> substitute = SubstituteItems.from_embedding(0.5, torch.randn(100, 8), count=10)
@@ -66,6 +70,7 @@ class SubstituteItems:
         neighbours: Tensor | NeighbourTable,
         *,
         draw: Draw = "count",
+        least: int = 0,
         padding: int = 0,
     ) -> None:
         self.rate = check_rate("rate", rate)
@@ -73,6 +78,7 @@ class SubstituteItems:
             neighbours if isinstance(neighbours, NeighbourTable) else NeighbourTable(neighbours)
         )
         self.draw = check_draw(draw)
+        self.least = check_count("least", least, least=0)
         self.padding = check_whole("padding", padding)
 
     @classmethod
@@ -83,10 +89,11 @@ class SubstituteItems:
         count: int = 10,
         *,
         draw: Draw = "count",
+        least: int = 0,
         padding: int = 0,
     ) -> SubstituteItems:
         """Neighbours: the `count` nearest rows of any `embedding` (num_items, d), by cosine."""
-        return cls(rate, nearest_rows(embedding, count), draw=draw, padding=padding)
+        return cls(rate, nearest_rows(embedding, count), draw=draw, least=least, padding=padding)
 
     @classmethod
     def from_histories(
@@ -98,11 +105,12 @@ class SubstituteItems:
         count: int = 1,
         *,
         draw: Draw = "count",
+        least: int = 0,
         padding: int = 0,
     ) -> SubstituteItems:
         """Neighbours: the `count` items that co-occur most; see `co_occurring_items`."""
         neighbours = co_occurring_items(items, offsets, num_items, count)
-        return cls(rate, neighbours, draw=draw, padding=padding)
+        return cls(rate, neighbours, draw=draw, least=least, padding=padding)
 
     def __call__(
         self, items: Tensor, lengths: Tensor, generator: torch.Generator | None = None
@@ -115,6 +123,7 @@ class SubstituteItems:
             generator,
             neighbours=self.neighbours,
             draw=self.draw,
+            least=self.least,
             padding=self.padding,
         )
 

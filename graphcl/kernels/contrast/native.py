@@ -1,4 +1,4 @@
-"""The passes over all pairs in C++: vectorised, threaded, and on AMX where allowed.
+"""The passes over all pairs in C++: vectorised, threaded, in bfloat16 where allowed.
 
 The same sums, the same order of work and the same memory bound as `tiles`, but each
 block of products is turned into exponentials, sums and gradients while it is in the

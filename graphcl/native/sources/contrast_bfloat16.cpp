@@ -43,8 +43,7 @@ constexpr int left_part[] = {0, 0, 1}, right_part[] = {0, 1, 0};
 constexpr auto nothing = [](int64_t) {};
 
 template <int Parts> class RoundedPass {
-    // What a block needs, twice as much with two parts, stays in the second-level cache.
-    static constexpr int64_t side = Parts == 1 ? 384 : 256;
+    static constexpr int64_t side = block_side<Parts>;
     using Floats = Arithmetic<float, 16, side>;
     using Sums = typename Floats::Sums;
     using Target = typename Floats::Target;

@@ -2,6 +2,10 @@
 #pragma once
 #include "tiles.h"
 
+// Of a block of products, which with all it needs, twice as much with two parts, stays in
+// the second-level cache.
+template <int Parts> constexpr int64_t block_side = Parts == 1 ? 384 : 256;
+
 // Eight tiles of 16 rows x 64 bytes; per thread, before the first product.
 inline void begin_products() {
     alignas(64) uint8_t shape[64] = {1};

@@ -34,6 +34,34 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         function.cache_clear()
 
 
+@pytest.mark.skipif(not Path("/proc/cpuinfo").is_file(), reason="nothing else tells the processor")
+@pytest.mark.parametrize(
+    ("name", "flags", "rounded"),
+    [
+        (
+            "amx",
+            {"amx_tile", "amx_bf16", "avx512_bf16", "avx512bw", "avx512vl"},
+            ["high", "medium"],
+        ),
+        ("avx512_bf16", {"avx512_bf16", "avx512bw", "avx512vl"}, ["medium"]),
+        ("avx512", {"avx512f", "avx512bw", "avx512dq", "avx512vl"}, []),
+        ("avx2", {"avx2", "fma"}, []),
+    ],
+)
+def test_what_linux_says_the_processor_has_is_used(
+    name: str, flags: set[str], rounded: list[str]
+) -> None:
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    said = next((line.split() for line in lines if line.startswith("flags")), [])
+    if library.missing_reason() is not None or not build.library_path(name).is_file():
+        pytest.skip(f"{name} was not built")
+    if name == "amx" and name not in library.usable_libraries() and flags <= set(said):
+        pytest.skip("Linux did not permit the use of AMX")
+    assert (name in library.usable_libraries()) == (flags <= set(said))
+    if flags <= set(said):
+        assert list(library.load_library(name).rounded) == rounded
+
+
 @pytest.mark.skipif(shutil.which("c++") is None, reason="no C++ compiler")
 def test_build_can_be_loaded(elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # Every recipe, but unoptimised: optimising takes a minute, and the libraries that the other

@@ -127,12 +127,43 @@ def test_rows_encoded_by_length_are_checked_as_one_rectangle(kind: str) -> None:
 def test_vectors_looked_up_before_are_as_good_as_the_items(kind: str) -> None:
     model = build(kind)
     items, lengths = sequences()
-    vectors = model.items(items)
+    others = (items + 1) % ITEMS
+    vectors = model.items(others)
     for states in (model, model.last):
-        assert torch.equal(states(items, lengths, vectors), states(items, lengths))
-        for wrong in (vectors[:1], vectors[:, :-1], vectors[0], vectors[..., :-1]):
-            with pytest.raises(ArgumentError, match=r"vectors must be \(5, 12, 16\)"):
+        # Of other items: an encoder that looked the items up itself would be seen.
+        assert torch.equal(states(items, lengths, vectors), states(others, lengths))
+        for wrong in (
+            vectors[:1],
+            vectors[:, :-1],
+            vectors[0],
+            vectors[..., :-1],
+            vectors.float(),
+        ):
+            with pytest.raises(ArgumentError, match=r"vectors must be \(5, 12, 16\) of"):
                 states(items, lengths, wrong)
+        with pytest.raises(ArgumentError, match="vectors must be a tensor"):
+            states(items, lengths, vectors.tolist())
+
+
+@every
+def test_rows_encoded_by_length_are_looked_up_at_once(kind: str) -> None:
+    model = build(kind)
+    model.max_length = None
+    if hasattr(model, "positions"):
+        model.positions = torch.nn.Parameter(torch.randn(40, 16, dtype=torch.float64))
+    calls = []
+    model.items.register_forward_hook(lambda *call: calls.append(call))
+    last_by_length(model, torch.zeros(30, 40, dtype=torch.int64), torch.arange(30) + 8)
+    assert len(calls) == 1
+
+
+@every
+def test_sequences_without_room_for_an_item(kind: str) -> None:
+    model = build(kind)
+    items, lengths = torch.zeros(3, 0, dtype=torch.int64), torch.zeros(3, dtype=torch.int64)
+    assert torch.equal(model.last(items, lengths), torch.zeros(3, 16, dtype=torch.float64))
+    assert torch.equal(last_by_length(model, items, lengths), model.last(items, lengths))
+    assert model(items, lengths).shape == (3, 0, 16)
 
 
 def test_both_sides_see_the_future_but_no_padding() -> None:

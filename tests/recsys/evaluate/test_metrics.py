@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from graphcl.errors import ArgumentError, NonFiniteError
 from recsys.evaluate import metrics
-from recsys.evaluate.metrics import find_places, metrics_per_user
+from recsys.evaluate.metrics import TiePolicy, find_places, metrics_per_user
 
 CUTOFFS = (1, 2, 3, 5, 9)
 
@@ -139,6 +139,20 @@ def test_vectors_and_their_products_agree() -> None:
     assert torch.equal(whole.tied, parts.tied)
 
 
+@pytest.mark.parametrize("ties", ["mean", "optimistic", "pessimistic"])
+@pytest.mark.parametrize("dtype", [torch.int32, torch.uint8, torch.uint16])
+def test_integers_of_any_width(ties: TiePolicy, dtype: torch.dtype) -> None:
+    scores = torch.tensor([[0.0, 1.0, 1.0], [2.0, 2.0, 2.0]])
+    rows, targets = torch.tensor([0, 0, 1]), torch.tensor([1, 0, 2])
+    excluded = torch.tensor([1, 0]), torch.tensor([1, 2])
+    wanted = find_places(scores, rows, targets, excluded, ties)
+    got = find_places(
+        scores, rows.to(dtype), targets.to(dtype), tuple(p.to(dtype) for p in excluded), ties
+    )
+    for one, other in zip(vars(got).values(), vars(wanted).values(), strict=True):
+        assert torch.equal(one, other)
+
+
 def test_refusals() -> None:
     row = torch.zeros(1, dtype=torch.int64)
     with pytest.raises(NonFiniteError, match="NaN scores"):
@@ -149,8 +163,8 @@ def test_refusals() -> None:
     two = torch.zeros(2, 3)
     for rows, words in (
         ([1, 0], r"rows must ascend \(got 1 before 0\)"),
-        ([0, 0, 1], "one row a target"),
-        ([[0, 1]], "one row a target"),
+        ([0, 0, 1], "rows and targets must be of one dimension and one length"),
+        ([[0, 1]], "rows and targets must be of one dimension and one length"),
         ([-1, 0], r"rows must lie in 0..1, those of scores \(got -1..0\)"),
         ([0, 2], r"rows must lie in 0..1"),
         ([0.0, 1.0], r"rows must hold integers"),
@@ -161,6 +175,15 @@ def test_refusals() -> None:
         find_places(two, [0, 1], torch.tensor([2, 1]))  # type: ignore[arg-type]
     with pytest.raises(ArgumentError, match="targets must be a tensor"):
         find_places(two, torch.tensor([0, 1]), [2, 1])  # type: ignore[arg-type]
+    for excluded, words in (
+        (([0], [0]), "rows excluded must be a tensor"),
+        ((torch.tensor([0]), torch.tensor([0.0])), "items excluded must hold integers"),
+        ((torch.tensor([0, 1]), torch.tensor([0])), "must be of one dimension and one length"),
+        ((torch.tensor([1, -1]), torch.tensor([0, 0])), r"rows excluded must lie in 0..1.*-1..1"),
+        ((torch.tensor([0, 2]), torch.tensor([0, 0])), r"rows excluded must lie in 0..1.*0..2"),
+    ):
+        with pytest.raises(ArgumentError, match=words):
+            find_places(two, torch.tensor([0, 1]), torch.tensor([2, 1]), excluded)
     for cutoffs in ((), (0, 5), (5.0,), ("5",), "5", 5, (True,), None):
         with pytest.raises(ArgumentError, match="cutoffs must be positive"):
             metrics_per_user(places, 1, cutoffs)

@@ -238,6 +238,13 @@ def test_prototypes_are_of_subsequences_of_any_length(
     assert given[1].shape == (8, 8)
     assert (given[1][:, None] - expected).abs().amax(2).amin(1).max() < 1e-9
     assert model.training
+    # Others every epoch, not the first rows of the index.
+    model.epoch_start(3, generator)
+    assert not torch.equal(given[2], given[1])
+    # As it was found: a model that does not train is not made to.
+    model.eval()
+    model.epoch_start(4, generator)
+    assert not model.training
 
 
 @pytest.mark.parametrize("method", [ICLRec, ICSRec])

@@ -15,8 +15,12 @@ from recsys.views import (
     Subsequences,
     SubstituteItems,
     co_occurring_items,
+    crop_items,
+    insert_items,
     mask_items,
     nearest_rows,
+    reorder_items,
+    substitute_items,
 )
 
 
@@ -268,3 +272,112 @@ def test_what_is_written_after_the_end_is_a_whole_number(view, padding):
 def test_bad_neighbour_tables_are_refused(table):
     with pytest.raises(ArgumentError, match="neighbours must be"):
         NeighbourTable(table)
+
+
+def cycle(count: int = 300) -> NeighbourTable:
+    """Item i is like item i + 1."""
+    return NeighbourTable(((torch.arange(count) + 1) % count)[:, None])
+
+
+def test_at_least_one_item_of_a_short_sequence_is_touched():
+    items, lengths = torch.arange(20).view(5, 4), torch.tensor([0, 1, 2, 3, 4])
+    for least in (0, 1, 2):
+        substitute = SubstituteItems(0.2, cycle(), least=least, padding=99)
+        seen, kept = substitute(items, lengths, seeded())
+        inside = torch.arange(4) < lengths[:, None]
+        changed = ((seen != items) & inside).sum(1)
+        assert changed.tolist() == [min(least, length) for length in range(5)]
+        assert torch.equal(kept, lengths)
+        insert = InsertItems(0.2, cycle(), least=least, max_length=9)
+        _, grown = insert(items, lengths, seeded())
+        assert (grown - lengths).tolist() == [min(least, length) for length in range(5)]
+    # A share that is more than the least stays as it is.
+    ten = torch.arange(10)[None]
+    seen, _ = SubstituteItems(0.5, cycle(), least=1)(ten, torch.tensor([10]), seeded())
+    assert int((seen != ten).sum()) == 5
+
+
+def functional_views():
+    return {
+        "crop": lambda items, lengths, **more: crop_items(items, lengths, 0.5, **more),
+        "mask": lambda items, lengths, **more: mask_items(
+            items, lengths, 0.5, **{"mask_item": 9, **more}
+        ),
+        "reorder": lambda items, lengths, **more: reorder_items(items, lengths, 0.5, **more),
+        "substitute": lambda items, lengths, **more: substitute_items(
+            items, lengths, 0.5, **{"neighbours": cycle(10), **more}
+        ),
+        "insert": lambda items, lengths, **more: insert_items(
+            items, lengths, 0.5, **{"neighbours": cycle(10), **more}
+        ),
+    }
+
+
+@pytest.mark.parametrize("name", functional_views())
+def test_functional_views_check_what_is_written_and_drawn_from(name):
+    view = functional_views()[name]
+    items, lengths = torch.tensor([[1, 2, 3, 0]], dtype=torch.uint8), torch.tensor([3])
+    assert view(items, lengths, padding=255)[0].dtype == torch.uint8
+    for padding in (256, -1):
+        with pytest.raises(
+            ArgumentError, match=r"padding must lie in 0\.\.255 for items of torch.u"
+        ):
+            view(items, lengths, padding=padding)
+    with pytest.raises(ArgumentError, match="padding must be a whole number"):
+        view(items, lengths, padding=0.5)
+    with pytest.raises(ArgumentError, match=r"generator must be a torch.Generator or None.*int"):
+        view(items, lengths, generator=5)
+
+
+@pytest.mark.parametrize("name", ["substitute", "insert"])
+def test_items_that_would_wrap_around_are_refused(name):
+    view, lengths = functional_views()[name], torch.tensor([3])
+    for dtype, most in ((torch.int8, 127), (torch.uint8, 255)):
+        items = torch.tensor([[1, 2, 3]], dtype=dtype)
+        view(items, lengths, neighbours=cycle(most + 1))
+        with pytest.raises(ArgumentError, match=rf"neighbours must lie in .*{most} for items of"):
+            view(items, lengths, neighbours=cycle(most + 2))
+
+
+def test_mask_tokens_that_would_wrap_around_are_refused():
+    items, lengths = torch.tensor([[1, 2, 3]], dtype=torch.int8), torch.tensor([3])
+    with pytest.raises(ArgumentError, match=r"mask_item must lie in -128\.\.127 .*got 300"):
+        MaskItems(1.0, 300)(items, lengths)
+    with pytest.raises(ArgumentError, match=r"padding must lie in -128\.\.127 .*got 300"):
+        OneOf([CropItems(0.5)], padding=300)(items, lengths)
+
+
+def test_choices_of_what_is_no_view_are_refused():
+    for views in ({"views": [5]}, {"views": [CropItems(0.5)], "short": ["crop"]}):
+        with pytest.raises(ArgumentError, match="views must be callable"):
+            OneOf(**views)
+
+
+@pytest.mark.parametrize("count", [0, -1, True, 2.0, "2", None, torch.tensor([1, 2])])
+def test_counts_are_whole_and_at_least_one(count):
+    histories = torch.tensor([0, 1, 2, 0, 1]), torch.tensor([0, 3, 5])
+    with pytest.raises(ArgumentError, match="count must be a whole number of at least 1"):
+        nearest_rows(torch.randn(6, 3), count)
+    with pytest.raises(ArgumentError, match="count must be a whole number of at least 1"):
+        co_occurring_items(*histories, 3, count)
+    with pytest.raises(ArgumentError, match="num_items must be a whole number of at least 1"):
+        co_occurring_items(*histories, count, 2)
+    with pytest.raises(ArgumentError, match="max_length must be a whole number of at least 1"):
+        Subsequences(*histories, count)
+
+
+@pytest.mark.parametrize("kind", [np.int64, torch.tensor])
+def test_counts_may_be_counted_by_numpy_or_torch(kind):
+    embedding, histories = (
+        torch.randn(6, 3),
+        (torch.tensor([0, 1, 2, 0, 1]), torch.tensor([0, 3, 5])),
+    )
+    assert torch.equal(nearest_rows(embedding, kind(2)), nearest_rows(embedding, 2))
+    got = co_occurring_items(*histories, kind(3), kind(2))
+    assert torch.equal(got, co_occurring_items(*histories, 3, 2))
+
+
+def test_a_row_named_twice_in_the_pool_is_one_neighbour():
+    embedding = torch.randn(6, 3)
+    twice = nearest_rows(embedding, 3, pool=torch.tensor([2, 1, 1, 2]))
+    assert torch.equal(twice, nearest_rows(embedding, 3, pool=torch.tensor([1, 2])))

@@ -1,10 +1,18 @@
 """The index of subsequences and the views that draw from it."""
 
+import numpy as np
 import pytest
 import torch
 
-from graphcl.errors import ArgumentError
-from recsys.views import Prototypes, SameTargetSubsequences, SemanticNeighbours, Subsequences
+from graphcl.errors import ArgumentError, NonFiniteArgumentError
+from recsys.views import (
+    LearnableAugmenter,
+    NeighbourSynthesis,
+    Prototypes,
+    SameTargetSubsequences,
+    SemanticNeighbours,
+    Subsequences,
+)
 
 HISTORIES = [[3, 1, 4, 1, 5, 9, 2, 6], [], [5], [3, 5, 1], [1, 5, 4, 1]]
 
@@ -245,3 +253,84 @@ def test_prototypes_are_reproducible_kept_in_the_state_and_never_dead():
         more.fit(torch.randn(3, 5))
     with pytest.raises(ArgumentError, match="at least one"):
         more.fit(torch.randn(0, 6))
+
+
+def test_the_mean_takes_a_table_of_all_items_without_nan():
+    rows = Subsequences(torch.arange(8), torch.tensor([0, 4, 8]), 3)
+    table = torch.ones(8, 2)
+    table[1, 0] = torch.nan
+    with pytest.raises(NonFiniteArgumentError, match=r"embedding must be finite.*at \[1, 0\]"):
+        rows.mean_embedding(table)
+    for wrong, words in (
+        (torch.ones(7, 2), r"a row for every item, up to 7 \(got 7 rows\)"),
+        (torch.ones(8), "floating .num_items, d."),
+        (torch.ones(8, 2).long(), "floating .num_items, d."),
+        ([[1.0]] * 8, "must be a tensor"),
+    ):
+        with pytest.raises(ArgumentError, match=words):
+            rows.mean_embedding(wrong)
+
+
+def test_histories_that_would_wrap_around_are_refused():
+    histories, offsets = torch.tensor([300, 2, 5, 2]), torch.tensor([0, 2, 4])
+    view = SameTargetSubsequences(histories, offsets, 5)
+    items, lengths = torch.tensor([[1]], dtype=torch.int8), torch.tensor([1])
+    with pytest.raises(ArgumentError, match=r"the histories must lie in -128\.\.127 .*got 300"):
+        view(items, lengths, targets=torch.tensor([2]))
+    view = SameTargetSubsequences(histories % 100, offsets, 5, padding=300)
+    with pytest.raises(ArgumentError, match=r"padding must lie in -128\.\.127 .*got 300"):
+        view(items, lengths, targets=torch.tensor([2]))
+
+
+def test_no_rows_have_no_semantic_neighbours():
+    empty = Subsequences(torch.zeros(0, dtype=torch.long), torch.zeros(3, dtype=torch.long), 5)
+    with pytest.raises(ArgumentError, match="subsequences must have at least one row"):
+        SemanticNeighbours(empty, torch.zeros(0, 4))
+
+
+def test_prototypes_take_no_nan_at_any_fit():
+    prototypes = Prototypes(2, 3)
+    for _ in range(2):
+        with pytest.raises(NonFiniteArgumentError, match="representations must be finite"):
+            prototypes.fit(torch.full((9, 3), torch.nan))
+        prototypes.fit(torch.randn(50, 3), torch.Generator().manual_seed(0))
+        assert prototypes.centroids.isfinite().all()
+
+
+@pytest.mark.parametrize("name", ["count", "dimension", "sample", "batch_size"])
+@pytest.mark.parametrize("number", [0, True, 1.5])
+def test_prototypes_are_counted_from_one(name, number):
+    sizes = {"count": 2, "dimension": 3, name: number}
+    with pytest.raises(ArgumentError, match=f"{name} must be a whole number of at least 1"):
+        Prototypes(**sizes)
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"anchor": (2, 5)}, r"anchor must be \(B, 4\)"),
+        ({"neighbours": (2, 3, 5)}, r"neighbours \(B, K, 4\)"),
+        ({"states": (2, 2, 6)}, r"states \(B, K, d\)"),
+        ({"states": (2, 6)}, r"states must be floating \(B, K, d\)"),
+        ({"present": (3, 3)}, r"present must be bool \(2, 3\)"),
+    ],
+)
+def test_mixing_refuses_shapes_that_disagree(changed, words):
+    shapes = {"anchor": (2, 4), "neighbours": (2, 3, 4), "states": (2, 3, 6)} | changed
+    present = torch.ones(shapes.pop("present", (2, 3)), dtype=torch.bool)
+    parts = {name: torch.randn(shape) for name, shape in shapes.items()}
+    with pytest.raises(ArgumentError, match=words):
+        NeighbourSynthesis(4, 5)(**parts, present=present)
+    with pytest.raises(ArgumentError, match="present must be bool"):
+        NeighbourSynthesis(4, 5)(
+            torch.randn(2, 4), torch.randn(2, 3, 4), torch.randn(2, 3, 6), present.float()
+        )
+
+
+def test_learned_views_refuse_another_width():
+    for wrong in (torch.randn(2, 5), torch.zeros(2, 4).long()):
+        with pytest.raises(ArgumentError, match=r"representations must be floating \(..., 4\)"):
+            LearnableAugmenter(4)(wrong)
+    with pytest.raises(ArgumentError, match=r"hidden must be a sequence of widths \(got 8\)"):
+        LearnableAugmenter(4, 8)
+    assert LearnableAugmenter(np.int64(4), [np.int64(3)])(torch.randn(2, 4)).shape == (2, 4)
