@@ -19,16 +19,21 @@ from graphcl.kernels.contrast.walk import Plan, Tile, fill, tile_view
 
 # Under half the exponent range, so that sums, weights and upstream gradients
 # multiplied together still keep clear of overflow and of denormal numbers.
-_LIMIT = {torch.float32: 40.0, torch.float64: 300.0}
+LIMIT = {torch.float32: 40.0, torch.float64: 300.0}
 
 PROBED_ROWS = 16
 """Rows whose logits are looked at before the others are trusted."""
 
 
 def is_bounded(operands: Operands) -> bool:
-    """Whether Cauchy-Schwarz guarantees that no exponential leaves the safe range.
+    """Whether Cauchy-Schwarz guarantees that no exponential leaves the safe range."""
+    return largest_logit(operands) <= LIMIT[operands.query.dtype]
 
-    False when in doubt: for products that overflow, and for rows so short that the
+
+def largest_logit(operands: Operands) -> float:
+    """What no logit exceeds in size, by Cauchy-Schwarz, with the spread of the biases.
+
+    Infinite or NaN when in doubt: for products that overflow, and for rows so short that the
     squares in their norm vanish, which would understate it.
     """
     query_norm = torch.linalg.vector_norm(operands.query, dim=1).max()
@@ -41,7 +46,7 @@ def is_bounded(operands: Operands) -> bool:
     number = torch.finfo(operands.query.dtype)
     shortest = torch.minimum(query_norm, key_norm)
     reliable = shortest >= number.tiny**0.5 / number.eps
-    return bool((spread <= _LIMIT[operands.query.dtype]) & reliable)
+    return float(spread.where(reliable, torch.inf))
 
 
 def looks_bounded(operands: Operands) -> bool:
@@ -54,7 +59,7 @@ def looks_bounded(operands: Operands) -> bool:
         return False
     step = max(1, operands.query.shape[0] // PROBED_ROWS)
     probe = operands.scale * (operands.query[::step] @ operands.key.T)
-    return bool(probe.amax() <= _LIMIT[operands.query.dtype])
+    return bool(probe.amax() <= LIMIT[operands.query.dtype])
 
 
 def was_bounded(sums: Sums) -> bool:
@@ -65,7 +70,7 @@ def was_bounded(sums: Sums) -> bool:
     """
     for part in (sums.rows, sums.columns):
         # Not so for NaN either.
-        if part is not None and not bool((part.abs() <= _LIMIT[part.dtype]).all()):
+        if part is not None and not bool((part.abs() <= LIMIT[part.dtype]).all()):
             return False
     return True
 

@@ -280,6 +280,21 @@ def test_reduced_precision_gradient_of_a_loss(library: NativeLibrary, precision:
     assert_close(gradients[1], gradients[0], 3e-4 if precision == "medium" else 3e-6)
 
 
+@every_rounding
+def test_long_rows_that_do_not_point_alike_are_rounded(
+    library: NativeLibrary, precision: str
+) -> None:
+    # As after training: the norms allow logits of 90, of which the largest is 37.
+    query, key = random(300, 64), random(900, 64, seed=1)
+    scale = 90 / float(query.norm(dim=1).max() * key.norm(dim=1).max())
+    assert 20 < float((query @ key.T).max()) * scale < 40
+    wanted = value_and_gradients("dense", query, key, None, scale=scale)
+    got = value_and_gradients("native", query.float(), key.float(), None, scale=scale)
+    assert_close(got, wanted, 2e-2 if precision == "medium" else 2e-4)
+    exact = value_and_gradients("tiles", query.float(), key.float(), None, scale=scale)
+    assert not torch.equal(got[0], exact[0]), "bfloat16 was not used"
+
+
 def test_steep_logits_are_never_rounded(precision: str) -> None:
     query, key = random(400, 16).float(), random(500, 16, seed=1).float()
     got = value_and_gradients("native", query, key, None, scale=30.0)
