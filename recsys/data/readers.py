@@ -35,6 +35,9 @@ POSITIONS = ("user", "item", "rating", "time")
 EARLIEST_TIME = 100_000_000
 """Seconds since 1970, in 1973: no rating is as large."""
 
+MOST_DIGITS = 19
+"""Of a time, in nanoseconds."""
+
 
 def read_recbole(
     path: AnyPath,
@@ -108,7 +111,7 @@ def read_table(
             names the header or the line.
     """
     path = Path(path)
-    frame, lines = _table_frame(path)
+    frame, lines = _table_frame(path, columns)
     chosen = choose_columns(columns, list(frame.columns), path)
     log = _from_frame(frame, chosen, path, lines)
     if title_path is None:
@@ -266,7 +269,9 @@ def _recbole_frame(path: Path) -> tuple[pd.DataFrame, np.ndarray, dict[str, str]
     return frame.set_axis([name.split(":")[0] for name in frame.columns], axis=1), lines, types
 
 
-def _table_frame(path: Path) -> tuple[pd.DataFrame, np.ndarray]:
+def _table_frame(
+    path: Path, columns: Mapping[str, str] | None = None
+) -> tuple[pd.DataFrame, np.ndarray]:
     text = read_text(path)
     first = next((line for line in text.split("\n") if line.strip()), "")
     if "::" in first:
@@ -277,13 +282,21 @@ def _table_frame(path: Path) -> tuple[pd.DataFrame, np.ndarray]:
     frame, lines = parse_fields(
         text, separator, path, header=header, quoting=csv.QUOTE_MINIMAL, positions=POSITIONS
     )
-    if not header and frame.shape[1] == 3 and frame["rating"].map(_is_time).all():
+    # A caller who names columns has named them by `POSITIONS`.
+    if not header and not columns and frame.shape[1] == 3 and _are_times(frame["rating"]):
         frame = frame.rename(columns={"rating": "time"})
     return frame, lines
 
 
+def _are_times(column: pd.Series) -> bool:
+    # The first tells nearly always, without a look at all others.
+    return _is_time(column.iloc[0]) and bool(column.map(_is_time).all())
+
+
 def _is_time(text: str) -> bool:
-    return text.strip().isdecimal() and int(text) >= EARLIEST_TIME
+    text = text.strip()
+    whole = text.isascii() and text.isdecimal() and len(text) <= MOST_DIGITS
+    return whole and int(text) >= EARLIEST_TIME
 
 
 def _is_number(text: str) -> bool:

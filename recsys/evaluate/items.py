@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -56,27 +57,40 @@ def check_items(log: Interactions) -> None:
         )
 
 
-def check_targets(part: Interactions, what: str, needs: str) -> None:
+def check_targets(
+    part: Interactions, what: str, log: Interactions, needs: Callable[[Interactions], str]
+) -> None:
     """Refuse a split in which nobody has a target.
 
     Args:
-        part: what is held out.
+        part: what is held out of `log`.
         what: its name.
-        needs: what the protocol needs to hold something out, and what it got.
+        log: all there was.
+        needs: words for what the protocol needs to hold something out, and for what it got.
 
     Raises:
         DataError: `part` is empty.
     """
     if len(part) == 0:
         raise DataError(
-            f"'{part.name}' leaves no {what} items under this protocol; it needs {needs}"
+            f"'{part.name}' leaves no {what} items under this protocol; it needs {needs(log)}"
         )
 
 
 def three_interactions(log: Interactions) -> str:
-    """What a protocol that cuts every history needs, and what it got, for `check_targets`."""
+    """What a protocol that cuts every history needs, and what it got."""
     most = int(log.lengths().max()) if log.num_users else 0
     return f"users with at least three interactions that it uses (got at most {most} of one user)"
+
+
+def times_apart(log: Interactions) -> str:
+    """What a cut at two moments needs, and what it got."""
+    times = torch.empty(0) if log.times is None else log.times
+    most = max(torch.unique(times, return_counts=True)[1].tolist(), default=0)
+    return (
+        "different times, and enough of them to fill the last two tenths "
+        f"(got {len(log)} interactions, up to {most} of them at one time)"
+    )
 
 
 def item_snapshot(

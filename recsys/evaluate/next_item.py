@@ -31,6 +31,7 @@ from recsys.evaluate.items import (
     describe,
     item_snapshot,
     three_interactions,
+    times_apart,
 )
 from recsys.evaluate.lists import coverage, popularity_percentile
 from recsys.evaluate.recommender import Known, RecommenderTask
@@ -114,15 +115,15 @@ class NextItem(RecommenderTask):
         check_items(log)
         if chosen == "global-time":
             parts = first_targets(global_time(log))
-            needs = "times of which no moment has more than a tenth (got too many equal ones)"
-            check_targets(parts.validation, "validation", needs)
+            needs = times_apart
+            check_targets(parts.validation, "validation", log, needs)
         else:
-            needs = three_interactions(log)
+            needs = three_interactions
             parts = leave_one_out(log)
         chooses = chosen != "leave-one-out-last-epoch"
         if not chooses:
             parts = replace(parts, train=parts.history)
-        check_targets(parts.test, "test", needs)
+        check_targets(parts.test, "test", log, needs)
         facts: dict[str, Any] = {
             "name": chosen,
             "split": SPLITS[chosen],

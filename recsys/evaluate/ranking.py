@@ -178,9 +178,8 @@ def split_of(
     Raises:
         DataError: nobody has a validation target, or nobody a test target.
     """
-    needs = three_interactions(log)
-    check_targets(parts.validation, "validation", needs)
-    check_targets(parts.test, "test", needs)
+    check_targets(parts.validation, "validation", log, three_interactions)
+    check_targets(parts.test, "test", log, three_interactions)
     interactions = sum(len(part) for part in (parts.train, parts.validation, parts.test))
     return Split(
         train=parts.train,

@@ -59,7 +59,7 @@ def nearest_rows(
         raise ArgumentError(f"groups must be ({len(embedding)},), one a row (got {len(groups)})")
     if pool is not None:
         check_range("pool", pool.cpu(), 0, len(embedding) - 1)
-        pool = pool.unique()
+        pool = pool.long().unique()
     known = (embedding != 0).any(1)
     numbers = torch.arange(len(embedding), device=embedding.device)
     ids = numbers if groups is None else groups.long()
@@ -183,7 +183,7 @@ class NeighbourTable:
             )
         listed = (items >= 0) & (items < len(self.table))
         number = items.long().where(listed, torch.zeros_like(items, dtype=torch.long))
-        check_fits("neighbours", self.highest, items)
+        check_fits("neighbours", max(self.highest, 0), items)
         counts = self.counts[number] * listed
         rank = whole_below(counts.clamp(min=1), generator)
         has = counts > 0

@@ -114,7 +114,7 @@ class Subsequences:
             ArgumentError: an item of the histories, or the padding, does not fit the dtype of
                 `items`.
         """
-        check_fits("the histories", self.highest, items)
+        check_fits("the histories", max(self.highest, 0), items)
         check_fits("padding", self.padding, items)
         has = found >= 0
         other, other_lengths = self.gather(found[has])

@@ -36,10 +36,10 @@ from graphcl.kernels.contrast.problem import Problem
 from graphcl.kernels.contrast.recompute import recomputed_log_sum_exp
 from graphcl.native import NativeLibrary, missing_reason, native_library
 
-# The last words of the names of the compiled functions.
 LARGEST_ROUNDED = 160.0
 """Products of norms, times the scale, up to which a precision below "highest" rounds."""
 
+# The last words of the names of the compiled functions.
 _NAMES = {torch.float32: "float", torch.float64: "double"}
 
 

@@ -17,12 +17,16 @@
 
 namespace {
 
-// 2^(s * factor) for |s * factor| within the exponents of normal numbers, with a
-// relative error of 3e-6 beside one part, and of 8e-8 beside two.
+// 2^(s * factor), clamped as `exponential_in_range`, with a relative error of 3e-6 beside
+// one part, and of 8e-8 beside two.
 template <int Parts> inline __m512 quick_exponential(__m512 s, __m512 factor) {
-    const __m512 round = _mm512_set1_ps(12582912.0f);
-    __m512 shifted = _mm512_fmadd_ps(s, factor, round);
-    __m512 f = _mm512_fmsub_ps(s, factor, _mm512_sub_ps(shifted, round));
+    using V = Vector<float, 16>;
+    const __m512 round = _mm512_set1_ps(V::round);
+    // The second operand is what these instructions give for NaN.
+    __m512 power = _mm512_max_ps(_mm512_set1_ps(V::lowest), _mm512_mul_ps(s, factor));
+    power = _mm512_min_ps(_mm512_set1_ps(V::highest), power);
+    __m512 shifted = _mm512_add_ps(power, round);
+    __m512 f = _mm512_sub_ps(power, _mm512_sub_ps(shifted, round));
     __m512 p;
     if (Parts == 1) {
         p = _mm512_fmadd_ps(_mm512_set1_ps(0.009666368515385448f), f, _mm512_set1_ps(0.05592197584225585f));

@@ -57,14 +57,20 @@ static inline void store(Real* to, typename Vector<Real, Width>::type v) {
     std::memcpy(to, &v, sizeof v);
 }
 
-// 2^(s * factor); the product must lie within the exponents of normal numbers.
+// 2^(s * factor), with the product clamped to the exponents of normal numbers: a pass that
+// only looks bounded may meet any logit, and must find a huge sum where one is too large.
+// NaN stays NaN.
 template <class Real, int Width>
 static inline typename Vector<Real, Width>::type
 exponential_in_range(typename Vector<Real, Width>::type s, Real factor) {
     using V = Vector<Real, Width>;
-    typename V::type shifted = s * factor + V::round;
+    const typename V::type low = (typename V::type){} + V::lowest, high = (typename V::type){} + V::highest;
+    typename V::type power = s * factor;
+    power = power < low ? low : power;
+    power = power > high ? high : power;
+    typename V::type shifted = power + V::round;
     typename V::type whole = shifted - V::round;
-    typename V::type value = V::polynomial(s * factor - whole);
+    typename V::type value = V::polynomial(power - whole);
     return (typename V::type)((typename V::bits)value +
                               ((typename V::bits)shifted << V::mantissa));
 }

@@ -79,7 +79,7 @@ def assert_close(got: list[Tensor], wanted: list[Tensor], bound: float) -> None:
         )
 
 
-# Below and above a block (192, and 384 of bfloat16), below and above a panel of columns.
+# Below and above a block (192, or 256 or 384 with AMX), below and above a panel of columns.
 SHAPES = [(1, 1, 1), (5, 7, 3), (193, 400, 33), (385, 191, 16), (400, 770, 65)]
 
 
@@ -265,7 +265,9 @@ def test_reduced_precision_keeps_its_bound(
         # Two roundings of relative size 2^-9, in the products and in their weights; with
         # two parts, of 2^-17.
         assert_close(got, wanted, 2**-7 if precision == "medium" else 2**-15)
-        exact = value_and_gradients("tiles", *sides, scale=2.0, **ids)
+        torch.set_float32_matmul_precision("highest")
+        exact = value_and_gradients("native", *sides, scale=2.0, **ids)
+        torch.set_float32_matmul_precision(precision)
         assert columns < 100 or not torch.equal(got[0], exact[0]), "bfloat16 was not used"
 
 
@@ -291,8 +293,47 @@ def test_long_rows_that_do_not_point_alike_are_rounded(
     wanted = value_and_gradients("dense", query, key, None, scale=scale)
     got = value_and_gradients("native", query.float(), key.float(), None, scale=scale)
     assert_close(got, wanted, 2e-2 if precision == "medium" else 2e-4)
-    exact = value_and_gradients("tiles", query.float(), key.float(), None, scale=scale)
+    torch.set_float32_matmul_precision("highest")
+    exact = value_and_gradients("native", query.float(), key.float(), None, scale=scale)
     assert not torch.equal(got[0], exact[0]), "bfloat16 was not used"
+
+
+@pytest.fixture(params=["highest", "high", "medium"])
+def any_precision(request: pytest.FixtureRequest) -> object:
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision(request.param)
+    yield request.param
+    torch.set_float32_matmul_precision(before)
+
+
+@every_library
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("largest", [85.0, 90.0, 150.0, 500.0, 800.0, 1000.0, 3000.0])
+def test_a_large_logit_that_no_probe_sees_is_found(
+    library: NativeLibrary, any_precision: str, dtype: torch.dtype, largest: float
+) -> None:
+    # Only every fourth row is probed; the others' sums have to tell.
+    query, key = random(64, 16), random(200, 16, seed=1)
+    key[1:, 0] *= 0.01
+    key[0], query[1] = 0.0, 0.0
+    key[0, 0], query[1, 0] = 4.0, largest / 4
+    wanted = value_and_gradients("dense", query, key, None)
+    assert float(wanted[0][1]) == pytest.approx(largest, rel=1e-6)
+    got = value_and_gradients("native", query.to(dtype), key.to(dtype), None)
+    assert_close(got, wanted, 1e-9 if dtype == torch.float64 else 3e-4)
+
+
+@every_library
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("least", [-90.0, -160.0, -330.0, -1500.0])
+def test_logits_far_below_the_others_vanish(
+    library: NativeLibrary, any_precision: str, dtype: torch.dtype, least: float
+) -> None:
+    query = torch.tensor([[1.0, 0.0]], dtype=dtype)
+    key = torch.tensor([[least, 0.0], [20.0, 3.0], [19.0, 1.0]], dtype=dtype)
+    wanted = value_and_gradients("dense", query.double(), key.double(), None)
+    got = value_and_gradients("native", query, key, None)
+    assert_close(got, wanted, 1e-9 if dtype == torch.float64 else 2e-2)
 
 
 def test_steep_logits_are_never_rounded(precision: str) -> None:

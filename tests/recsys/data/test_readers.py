@@ -148,11 +148,14 @@ def test_third_column_without_a_header_is_of_ratings_or_of_times(tmp_path: Path)
     assert log.ratings is None
     assert log.item_ids[log.history(0).numpy()].tolist() == [4, 5]
     # One number that is none of a time, and all are ratings; so are all columns but the third.
-    for third in ("5", "99999999", "881250949.5", "-881250949"):
+    for third in ("5", "99999999", "881250949.5", "-881250949", "9" * 20):
         path.write_text(f"1,5,881250949\n1,4,{third}\n")
         log = read_interactions(path)
         assert log.times is None
         assert log.ratings.tolist() == pytest.approx([881250949.0, float(third)])
+    path.write_text("1,5,881250949\n1,4,881250948\n")
+    named = {"user": "user", "item": "item", "time": "rating"}
+    assert read_interactions(path, named).times.tolist() == [881250948, 881250949]
     path.write_text("1,5,881250949,2\n1,4,881250948,1\n")
     log = read_interactions(path)
     assert log.ratings.tolist() == pytest.approx([881250948.0, 881250949.0])

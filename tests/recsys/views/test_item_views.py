@@ -339,6 +339,13 @@ def test_items_that_would_wrap_around_are_refused(name):
             view(items, lengths, neighbours=cycle(most + 2))
 
 
+def test_a_table_without_neighbours_changes_nothing_in_any_dtype():
+    items, lengths = torch.tensor([[1, 2, 3]], dtype=torch.uint8), torch.tensor([3])
+    none = torch.full((4, 2), -1)
+    for view in (SubstituteItems(1.0, none), InsertItems(1.0, none)):
+        assert torch.equal(view(items, lengths)[0], items)
+
+
 def test_mask_tokens_that_would_wrap_around_are_refused():
     items, lengths = torch.tensor([[1, 2, 3]], dtype=torch.int8), torch.tensor([3])
     with pytest.raises(ArgumentError, match=r"mask_item must lie in -128\.\.127 .*got 300"):
@@ -379,5 +386,5 @@ def test_counts_may_be_counted_by_numpy_or_torch(kind):
 
 def test_a_row_named_twice_in_the_pool_is_one_neighbour():
     embedding = torch.randn(6, 3)
-    twice = nearest_rows(embedding, 3, pool=torch.tensor([2, 1, 1, 2]))
+    twice = nearest_rows(embedding, 3, pool=torch.tensor([2, 1, 1, 2]).int())
     assert torch.equal(twice, nearest_rows(embedding, 3, pool=torch.tensor([1, 2])))
