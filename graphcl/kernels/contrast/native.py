@@ -13,7 +13,8 @@ they take longer than float32). Sums are float32. Nothing is rounded where a log
 leaves [-40, 40], or a product of two norms, times the scale, exceeds 160: what rounding
 takes away grows with it. Relative error of the gradient of GRACE's objective at
 temperature 0.5: 2e-7 by default, 1e-6 with "high", 1e-4 with "medium"; of the full
-softmax of a trained SASRec (norms' product 51, logits up to 29) 1e-6 and 1e-2.
+softmax over a trained item table (norms' product 51, logits up to 29) 1e-6 by default
+and 1e-2 with "medium".
 
 Threads: `torch.get_num_threads()`. For one number of threads the result is the same
 to the bit; each thread beyond the first takes another (M, d) for its gradients.

@@ -92,12 +92,17 @@ def test_no_rows(kind: str) -> None:
     assert model(none, none[:, 0]).shape == (0, 4, 16)
 
 
-@every
-def test_rows_encoded_by_length_keep_their_order_and_gradients(kind: str) -> None:
+def build_for_rows_of_40(kind: str) -> SequenceEncoder:
     model = build(kind)
     model.max_length = None
     if hasattr(model, "positions"):
         model.positions = torch.nn.Parameter(torch.randn(40, 16, dtype=torch.float64))
+    return model
+
+
+@every
+def test_rows_encoded_by_length_keep_their_order_and_gradients(kind: str) -> None:
+    model = build_for_rows_of_40(kind)
     draws = torch.Generator().manual_seed(2)
     items = torch.randint(0, ITEMS, (30, 40), generator=draws)
     lengths = torch.randint(0, 41, (30,), generator=draws)
@@ -147,10 +152,7 @@ def test_vectors_looked_up_before_are_as_good_as_the_items(kind: str) -> None:
 
 @every
 def test_rows_encoded_by_length_are_looked_up_at_once(kind: str) -> None:
-    model = build(kind)
-    model.max_length = None
-    if hasattr(model, "positions"):
-        model.positions = torch.nn.Parameter(torch.randn(40, 16, dtype=torch.float64))
+    model = build_for_rows_of_40(kind)
     calls = []
     model.items.register_forward_hook(lambda *call: calls.append(call))
     last_by_length(model, torch.zeros(30, 40, dtype=torch.int64), torch.arange(30) + 8)
